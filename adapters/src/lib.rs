@@ -1,1 +1,11 @@
-//! Placeholder.
+//! Where events go and come from: the envelope, the broker trait and the brokers.
+//!
+//! Adapters know nothing of handlers or settings. What stands above them (lanes, retries, deadlines) is written once, in the
+//! daemon; an adapter only takes envelopes in, hands deliveries out, and is told what became of them.
+
+pub mod broker;
+pub mod envelope;
+pub mod memory;
+
+pub use broker::{Broker, Consumer, DeadLetter, Delivery, Error, Subscription};
+pub use envelope::{Envelope, TraceContext};

@@ -1,0 +1,167 @@
+//! Does the memory broker keep every message until it is finished, and hold publishers back when full?
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::broker::{Broker, Consumer, Error, Publication, Subscription};
+use crate::envelope::{Envelope, TraceContext};
+use crate::memory::Memory;
+
+fn publication(event: &str, data: &str) -> Publication {
+    let envelope = Envelope {
+        id: Uuid::now_v7(),
+        source: "test".into(),
+        event: event.into(),
+        key: None,
+        time: SystemTime::UNIX_EPOCH,
+        data: Bytes::copy_from_slice(data.as_bytes()),
+        trace: TraceContext { trace_id: [1; 16], parent: [0; 8] },
+        causation: None,
+        version: 1,
+        hops: 0,
+    };
+    Publication { envelope, delay: Duration::ZERO }
+}
+
+async fn subscribe(broker: &Memory, event: &str, handler: &str) -> Arc<dyn Consumer> {
+    broker.subscribe(&Subscription { event: event.into(), handler: handler.into() }).await.unwrap()
+}
+
+async fn next(consumer: &Arc<dyn Consumer>) -> crate::Delivery {
+    consumer.next(1).await.unwrap().remove(0)
+}
+
+#[tokio::test]
+async fn every_subscription_gets_its_own_copy() {
+    let broker = Memory::new(10);
+    let first = subscribe(&broker, "E", "a").await;
+    let second = subscribe(&broker, "E", "b").await;
+    broker.publish(vec![publication("E", "1")]).await.unwrap();
+    assert_eq!(next(&first).await.envelope.data, "1");
+    assert_eq!(next(&second).await.envelope.data, "1");
+}
+
+#[tokio::test]
+async fn an_event_without_subscriptions_is_accepted() {
+    Memory::new(1).publish(vec![publication("E", "1")]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_queue_holds_the_publisher_until_a_message_is_finished() {
+    let broker = Arc::new(Memory::new(1));
+    let consumer = subscribe(&broker, "E", "a").await;
+    broker.publish(vec![publication("E", "1")]).await.unwrap();
+    assert!(matches!(broker.try_publish(vec![publication("E", "2")]).await, Err(Error::Full { .. })));
+
+    let mut waiting = Box::pin(broker.publish(vec![publication("E", "2")]));
+    assert!(futures_poll_once(&mut waiting).await.is_none());
+    let delivery = next(&consumer).await;
+    assert!(futures_poll_once(&mut waiting).await.is_none(), "a delivery in flight keeps its place");
+    consumer.ack(&delivery).await.unwrap();
+    waiting.await.unwrap();
+    assert_eq!(next(&consumer).await.envelope.data, "2");
+}
+
+#[tokio::test]
+async fn one_full_queue_keeps_the_event_out_of_all_of_them() {
+    let broker = Memory::new(1);
+    let slow = subscribe(&broker, "E", "slow").await;
+    let quick = subscribe(&broker, "E", "quick").await;
+    broker.publish(vec![publication("E", "1")]).await.unwrap();
+    let delivery = next(&quick).await;
+    quick.ack(&delivery).await.unwrap();
+    assert!(broker.try_publish(vec![publication("E", "2")]).await.is_err());
+    assert_eq!(broker.depths().iter().map(|depth| depth.waiting + depth.in_flight).sum::<usize>(), 1);
+    drop(slow);
+}
+
+#[tokio::test]
+async fn more_at_once_than_the_queue_holds_is_refused() {
+    let broker = Memory::new(1);
+    let _consumer = subscribe(&broker, "E", "a").await;
+    let both = vec![publication("E", "1"), publication("E", "2")];
+    assert!(matches!(broker.publish(both).await, Err(Error::TooLarge { count: 2, capacity: 1, .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nacked_message_comes_again_after_its_delay_and_counts_its_attempts() {
+    let broker = Memory::new(10);
+    let consumer = subscribe(&broker, "E", "a").await;
+    broker.publish(vec![publication("E", "1")]).await.unwrap();
+    let first = next(&consumer).await;
+    let before = tokio::time::Instant::now();
+    consumer.nack(&first, Duration::from_secs(5)).await.unwrap();
+    let second = next(&consumer).await;
+    assert!(before.elapsed() >= Duration::from_secs(5));
+    assert_eq!((first.attempt, second.attempt), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delayed_message_does_not_hold_up_others() {
+    let broker = Memory::new(10);
+    let consumer = subscribe(&broker, "E", "a").await;
+    let mut late = publication("E", "late");
+    late.delay = Duration::from_secs(60);
+    broker.publish(vec![late, publication("E", "now")]).await.unwrap();
+    assert_eq!(next(&consumer).await.envelope.data, "now");
+    assert_eq!(next(&consumer).await.envelope.data, "late");
+}
+
+#[tokio::test]
+async fn a_message_survives_the_consumer_that_never_finished_asking_for_it() {
+    let broker = Memory::new(10);
+    let consumer = subscribe(&broker, "E", "a").await;
+    let mut asking = Box::pin(consumer.next(1));
+    assert!(futures_poll_once(&mut asking).await.is_none());
+    broker.publish(vec![publication("E", "1")]).await.unwrap();
+    drop(asking);
+    let again = subscribe(&broker, "E", "a").await;
+    assert_eq!(next(&again).await.envelope.data, "1");
+}
+
+#[tokio::test]
+async fn a_burst_beyond_the_bound_never_ends_the_subscription() {
+    let broker = Arc::new(Memory::new(4));
+    let consumer = subscribe(&broker, "E", "a").await;
+    let publisher = {
+        let broker = Arc::clone(&broker);
+        async move {
+            for number in 0..1000 {
+                broker.publish(vec![publication("E", &number.to_string())]).await.unwrap();
+            }
+        }
+    };
+    let reader = async {
+        for number in 0..1000 {
+            let delivery = next(&consumer).await;
+            assert_eq!(delivery.envelope.data, number.to_string());
+            consumer.ack(&delivery).await.unwrap();
+        }
+    };
+    tokio::join!(publisher, reader);
+}
+
+#[tokio::test]
+async fn a_dead_letter_frees_its_place_and_is_counted() {
+    let broker = Memory::new(1);
+    let consumer = subscribe(&broker, "E", "a").await;
+    for _ in 0..3 {
+        broker.publish(vec![publication("E", "1")]).await.unwrap();
+        let delivery = next(&consumer).await;
+        consumer.dead_letter(&delivery, 5, "boom").await.unwrap();
+    }
+    assert_eq!(broker.depths()[0].dead, 1, "bounded like the queue");
+}
+
+async fn futures_poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    std::future::poll_fn(|context| {
+        std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}
