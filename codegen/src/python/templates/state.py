@@ -1,0 +1,221 @@
+"""What a handler can do besides returning: emit events, log, make ids.
+
+In unit tests ``State()`` works by itself: it collects what the handler triggers and sends its log to Python's ``logging``.
+How the worker makes a ``State`` and what it reads afterwards is written in ``generated.runtime``.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import difflib
+import json
+import logging
+import re
+import threading
+import time
+import typing
+from collections.abc import Callable
+
+import pydantic
+
+__all__ = ["Logger", "State", "TriggeredEvent", "UndeclaredEvent"]
+
+LogFn = Callable[[typing.Optional[str], str, str, typing.Dict[str, typing.Any]], typing.Any]
+Delay = typing.Union[int, float, str, datetime.timedelta]
+
+
+class UndeclaredEvent(ValueError):
+    """An event was triggered that the schema doesn't declare."""
+
+
+class TriggeredEvent(pydantic.BaseModel):
+    """One call of ``State.trigger_event``."""
+
+    event_name: str
+    payload: typing.Any
+    key: typing.Optional[str] = None
+    delay_ms: int = 0
+
+
+class Logger:
+    """Log lines that belong to the handler's trace. Keyword arguments become fields."""
+
+    __slots__ = ("_handler_name", "_log_fn")
+
+    def __init__(self, handler_name: typing.Optional[str] = None, log_fn: typing.Optional[LogFn] = None) -> None:
+        self._handler_name = handler_name
+        self._log_fn = log_fn
+
+    def trace(self, message: object, **fields: typing.Any) -> None:
+        """Log the finest detail."""
+        self._log("trace", message, fields)
+
+    def debug(self, message: object, **fields: typing.Any) -> None:
+        """Log what helps to find a bug."""
+        self._log("debug", message, fields)
+
+    def info(self, message: object, **fields: typing.Any) -> None:
+        """Log that something happened."""
+        self._log("info", message, fields)
+
+    def warning(self, message: object, **fields: typing.Any) -> None:
+        """Log that something is odd."""
+        self._log("warn", message, fields)
+
+    warn = warning
+
+    def error(self, message: object, **fields: typing.Any) -> None:
+        """Log that something failed."""
+        self._log("error", message, fields)
+
+    def _log(self, level: str, message: object, fields: typing.Dict[str, typing.Any]) -> None:
+        if self._log_fn is not None:
+            self._log_fn(self._handler_name, level, str(message), fields)
+            return
+        text = " ".join([str(message), *(f"{name}={value!r}" for name, value in fields.items())])
+        logging.getLogger(f"rohas.{self._handler_name or 'handler'}").log(_LEVELS[level], "%s", text)
+
+
+class State:
+    """One call of one handler."""
+
+    # `__dict__` is there for handlers that keep something of their own on the state; it costs nothing until then.
+    __slots__ = (
+        "handler_name",
+        "trace_id",
+        "attempt",
+        "_log_fn",
+        "_id_fn",
+        "_events",
+        "_encode",
+        "_logger",
+        "_triggers",
+        "_auto_payloads",
+        "__dict__",
+    )
+
+    def __init__(
+        self,
+        handler_name: typing.Optional[str] = None,
+        log_fn: typing.Optional[LogFn] = None,
+        id_fn: typing.Optional[Callable[[], int]] = None,
+        events: typing.Optional[typing.FrozenSet[str]] = None,
+        trace_id: str = "",
+        attempt: int = 1,
+        encode: typing.Optional[Callable[[typing.Any], bytes]] = None,
+    ) -> None:
+        self.handler_name = handler_name
+        #: The trace this call belongs to, 32 hexadecimal digits.
+        self.trace_id = trace_id
+        #: 1 at first, one more each time an event is tried again.
+        self.attempt = attempt
+        self._log_fn = log_fn
+        self._id_fn = id_fn
+        self._events = events
+        self._encode = encode
+        self._logger: typing.Optional[Logger] = None
+        self._triggers: typing.List[typing.Tuple[str, typing.Any, typing.Optional[str], int]] = []
+        self._auto_payloads: typing.Dict[str, typing.Any] = {}
+
+    @property
+    def logger(self) -> Logger:
+        """The log of this call."""
+        logger = self._logger
+        if logger is None:
+            logger = self._logger = Logger(self.handler_name, self._log_fn)
+        return logger
+
+    def trigger_event(
+        self,
+        event_name: str,
+        payload: typing.Any = None,
+        key: typing.Union[str, int, None] = None,
+        delay: typing.Optional[Delay] = None,
+    ) -> None:
+        """Emit an event once this handler has succeeded.
+
+        ``payload`` is a model, dict, list or scalar that fits the event's payload type, as it is at the time of this call. Events with the same ``key`` are
+        handled in order; without it the event's ``key:`` in the schema decides. ``delay`` is a number of seconds, a text such as ``"10m"``, or a timedelta.
+        """
+        if self._events is not None and event_name not in self._events:
+            raise _undeclared(event_name, self._events)
+        delay_ms = 0 if delay is None else milliseconds(delay)
+        self._triggers.append((event_name, self._snapshot(payload), None if key is None else str(key), delay_ms))
+
+    def set_payload(self, event_name: str, payload: typing.Any) -> None:
+        """Set what an event in the ``triggers:`` of this handler's declaration carries, instead of the handler's result."""
+        if self._events is not None and event_name not in self._events:
+            raise _undeclared(event_name, self._events)
+        self._auto_payloads[event_name] = self._snapshot(payload)
+
+    def get_triggers(self) -> typing.List[TriggeredEvent]:
+        """What ``trigger_event`` was called with so far."""
+        return [
+            TriggeredEvent(event_name=event_name, payload=self._restore(payload), key=key, delay_ms=delay_ms)
+            for event_name, payload, key, delay_ms in self._triggers
+        ]
+
+    def get_auto_trigger_payload(self, event_name: str) -> typing.Any:
+        """What ``set_payload`` set for an event, or ``None``."""
+        return self.get_all_auto_trigger_payloads().get(event_name)
+
+    def get_all_auto_trigger_payloads(self) -> typing.Dict[str, typing.Any]:
+        """What ``set_payload`` set, by event."""
+        return {event_name: self._restore(payload) for event_name, payload in self._auto_payloads.items()}
+
+    def generate_id(self) -> int:
+        """An integer that no other call gets, larger than those before and below 2**53."""
+        return next_id() if self._id_fn is None else self._id_fn()
+
+    def _snapshot(self, payload: typing.Any) -> typing.Any:
+        return copy.deepcopy(payload) if self._encode is None else self._encode(payload)
+
+    def _restore(self, payload: typing.Any) -> typing.Any:
+        return copy.deepcopy(payload) if self._encode is None else json.loads(payload)
+
+
+def milliseconds(delay: Delay) -> int:
+    """A delay in milliseconds: a number of seconds, a text such as ``"1h30m"``, or a timedelta."""
+    if isinstance(delay, datetime.timedelta):
+        seconds = delay.total_seconds()
+    elif isinstance(delay, str):
+        seconds = _seconds(delay)
+    elif isinstance(delay, (int, float)) and not isinstance(delay, bool):
+        seconds = delay
+    else:
+        raise TypeError(f"a delay is a number of seconds, a text such as '10m' or a timedelta, not {delay!r}")
+    if not 0 <= seconds <= _LONGEST_DELAY:
+        raise ValueError(f"a delay is between 0 and 365 days, not {delay!r}")
+    return round(seconds * 1000)
+
+
+def next_id() -> int:
+    """The next id outside of a worker: the time in milliseconds and a counter."""
+    global _last_id
+    with _id_lock:
+        since_2020 = int(time.time() * 1000) - 1_577_836_800_000
+        _last_id = max(_last_id + 1, (since_2020 << 12) & (2**53 - 1))
+        return _last_id
+
+
+def _seconds(text: str) -> float:
+    parts = _DURATION_PART.findall(text)
+    if not parts or _DURATION_PART.sub("", text).strip():
+        raise ValueError(f"{text!r} is no duration: write it as '200ms', '30s', '10m', '2h', '1d' or '1h30m'")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _undeclared(event_name: str, events: typing.FrozenSet[str]) -> UndeclaredEvent:
+    close = difflib.get_close_matches(event_name, events, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    known = ", ".join(sorted(events)) or "none"
+    return UndeclaredEvent(f"the schema declares no event {event_name!r}{hint} (declared: {known})")
+
+
+_LEVELS = {"trace": 5, "debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+_LONGEST_DELAY = 365 * 86_400
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_id_lock = threading.Lock()
+_last_id = 0
