@@ -1,0 +1,126 @@
+//! What does a worker need to know to load a project's handlers, and what does it answer?
+
+use serde::{Deserialize, Serialize};
+
+/// The body of the protocol's `load` message. The types in it are JSON as `docs/worker-protocol.md` describes them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Load {
+    /// Absolute path of the project.
+    pub root: String,
+    /// Source directory relative to `root`.
+    pub source: String,
+    /// How many threads run handlers that block.
+    pub threads: u32,
+    /// `rohas dev`
+    pub development: bool,
+    /// Names of all events of the project.
+    pub events: Vec<String>,
+    /// The handlers; an invocation names one by its index here.
+    pub handlers: Vec<HandlerSpec>,
+}
+
+/// One handler to load.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HandlerSpec {
+    /// `api` or `event`
+    pub kind: Kind,
+    /// Name of the handler.
+    pub name: String,
+    /// File relative to the project's root.
+    pub file: String,
+    /// Functions to look for, the first found is taken.
+    pub functions: Vec<String>,
+    /// Module of the generated class that the handler is given.
+    pub module: String,
+    /// Name of that class.
+    pub class: String,
+    /// Names of the path parameters (api).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub path_params: Vec<String>,
+    /// Type of the body (api).
+    pub body: Option<serde_json::Value>,
+    /// Type of the query (api).
+    pub query: Option<serde_json::Value>,
+    /// Type of the payload (event).
+    pub payload: Option<serde_json::Value>,
+}
+
+/// What starts a handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// An HTTP request.
+    Api,
+    /// A delivery of an event.
+    Event,
+}
+
+/// The body of the protocol's `loaded` message.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct Report {
+    /// One entry per handler of [`Load::handlers`], in its order.
+    pub handlers: Vec<Loaded>,
+}
+
+/// How one handler loaded.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Loaded {
+    /// Whether it can be called.
+    pub ok: bool,
+    /// Whether it runs on the worker's event loop (otherwise: in a thread).
+    #[serde(default)]
+    pub asynchronous: bool,
+    /// Why it can't be called.
+    #[serde(default)]
+    pub error: Option<Failure>,
+}
+
+/// Why a handler could not be loaded, and what to do about it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Failure {
+    /// Name of the exception's type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What went wrong.
+    pub message: String,
+    /// Where.
+    pub file: Option<String>,
+    /// Line in `file`.
+    pub line: Option<u32>,
+    /// What to do.
+    pub remedy: Option<String>,
+    /// Traceback in the language's own form.
+    pub traceback: Option<String>,
+}
+
+/// The body of the protocol's `hello` message.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hello {
+    /// Language of the worker.
+    pub language: String,
+    /// Version of its interpreter.
+    pub version: String,
+    /// Path of its interpreter.
+    pub executable: String,
+    /// Versions of the libraries that matter; null for one that is missing.
+    pub libraries: std::collections::BTreeMap<String, Option<String>>,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(file) = &self.file {
+            write!(formatter, "{file}:")?;
+            if let Some(line) = self.line {
+                write!(formatter, "{line}:")?;
+            }
+            formatter.write_str(" ")?;
+        }
+        write!(formatter, "{}: {}", self.kind, self.message)?;
+        match &self.remedy {
+            Some(remedy) => write!(formatter, "; {remedy}"),
+            None => Ok(()),
+        }
+    }
+}

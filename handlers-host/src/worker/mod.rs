@@ -1,0 +1,11 @@
+//! How are worker processes kept? A pool starts them, gives them calls, notices when one hangs or dies, and replaces it.
+
+mod call;
+mod maintenance;
+mod pool;
+mod process;
+mod slots;
+mod state;
+
+pub use pool::{Options, Pool, StartError};
+pub use process::Program;

@@ -1,0 +1,359 @@
+//! How does a call get to a worker process and back?
+//!
+//! One task per process reads its messages, one writes to it, and `maintenance` watches over all. They share `State` under
+//! one lock that is held for a few instructions and never over an await.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::host::{Error as HostError, Host};
+use crate::invocation::Invocation;
+use crate::load::{Load, Report};
+use crate::outcome::{Finished, LogLevel};
+use crate::protocol::{self, Decoder, FromWorker};
+use crate::worker::call::Call;
+use crate::worker::process::{self, Process, Program};
+use crate::worker::slots::SharedWords;
+use crate::worker::state::{Expired, Phase, SLOTS, State};
+
+/// How long a worker may take from its start until its handlers are loaded.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How a pool is to be run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What to run.
+    pub program: Program,
+    /// How many processes.
+    pub workers: usize,
+    /// How long a call may go on after its deadline before its worker is replaced.
+    pub grace: Duration,
+    /// How long workers may take to end when the pool is dropped.
+    pub drain: Duration,
+    /// Resident bytes beyond which a worker is replaced.
+    pub memory_limit: Option<u64>,
+    /// Calls after which a worker is replaced.
+    pub recycle_after: Option<u64>,
+}
+
+/// Why a pool could not be started.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StartError {
+    /// The process could not be started.
+    #[error("cannot start the worker {program}: {reason}")]
+    Spawn {
+        /// The executable.
+        program: String,
+        /// Why.
+        reason: String,
+    },
+    /// The process ended or talked nonsense before its handlers were loaded.
+    #[error("the worker did not load the handlers: {0}")]
+    Load(String),
+}
+
+/// A pool of worker processes: the [`Host`] of languages that run in processes of their own.
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) options: Options,
+    handler_names: Vec<String>,
+    load_frame: Vec<u8>,
+    ids: SharedWords,
+    state: Mutex<State>,
+    /// Wakes maintenance: a worker came, went, or is to be looked at.
+    pub(super) changed: Notify,
+    pub(super) closing: CancellationToken,
+    tracker: TaskTracker,
+    report: OnceLock<Arc<Report>>,
+    /// The first worker's fate, for whoever starts the pool.
+    first: watch::Sender<Option<Result<(), StartError>>>,
+}
+
+impl Pool {
+    /// Starts the workers and returns as soon as the first has loaded the handlers. A handler that fails to load is in
+    /// the report and doesn't keep the pool from starting.
+    ///
+    /// # Errors
+    /// When no worker gets as far as loading.
+    pub async fn start(options: Options, load: &Load, tracker: &TaskTracker) -> Result<Self, StartError> {
+        let failed = |error: io::Error| StartError::Load(error.to_string());
+        let mut load_frame = Vec::new();
+        protocol::encode_load(&mut load_frame, load).map_err(|error| failed(error.into()))?;
+        let (first, mut started) = watch::channel(None);
+        let shared = Arc::new(Shared {
+            handler_names: load.handlers.iter().map(|handler| handler.name.clone()).collect(),
+            load_frame,
+            ids: SharedWords::new("rohas-ids", 1).map_err(failed)?,
+            state: Mutex::default(),
+            changed: Notify::new(),
+            closing: CancellationToken::new(),
+            tracker: tracker.clone(),
+            report: OnceLock::new(),
+            options,
+            first,
+        });
+        let pool = Self { shared: Arc::clone(&shared) };
+        tracker.spawn(Arc::clone(&shared).maintain());
+        let outcome = started.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
+        match outcome {
+            Ok(Some(Ok(()))) => Ok(pool),
+            Ok(Some(Err(error))) => Err(error),
+            Ok(None) | Err(_) => Err(StartError::Load("the pool ended while it started".to_owned())),
+        }
+    }
+
+    /// Process ids of the workers, for people who look.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        self.shared.state().workers.iter().map(|worker| worker.pid).collect()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.closing.cancel();
+    }
+}
+
+#[async_trait]
+impl Host for Pool {
+    fn report(&self) -> Arc<Report> {
+        self.shared.report.get().cloned().unwrap_or_default()
+    }
+
+    async fn invoke(&self, invocation: Invocation) -> Finished {
+        let refused = |error| Finished { result: Err(error), logs: Vec::new(), dropped_logs: 0 };
+        if let Some(error) = self.shared.load_error(invocation.handler) {
+            return refused(HostError::NotLoaded(error));
+        }
+        let deadline = invocation.deadline;
+        let (reply, mut answer) = oneshot::channel();
+        let key = {
+            let mut state = self.shared.state();
+            let key = state.next_key();
+            state.submit(Call::new(key, invocation, reply));
+            key
+        };
+        if let Ok(answer) = timeout_at(deadline, &mut answer).await {
+            return answer.unwrap_or_else(|_closed| refused(HostError::Closed));
+        }
+        match self.shared.state().expire(key) {
+            Expired::Now => self.shared.changed.notify_one(),
+            Expired::Answered => {}
+        }
+        answer.await.unwrap_or_else(|_closed| refused(HostError::Closed))
+    }
+
+    fn in_flight(&self) -> usize {
+        self.shared.state().in_flight()
+    }
+}
+
+impl Shared {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // Critical sections leave whole state behind even if one panicked: they move calls, one at a time.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn load_error(&self, handler: u32) -> Option<String> {
+        let loaded = self.report.get()?.handlers.get(handler as usize)?;
+        match &loaded.error {
+            Some(error) => Some(error.to_string()),
+            None if loaded.ok => None,
+            None => Some("the handler could not be loaded".to_owned()),
+        }
+    }
+
+    /// Starts one worker process and the tasks that belong to it.
+    pub(super) fn start_worker(self: &Arc<Self>) -> Result<(), StartError> {
+        let failed = |error: io::Error| StartError::Spawn {
+            program: self.options.program.executable.display().to_string(),
+            reason: error.to_string(),
+        };
+        let slots = Arc::new(SharedWords::new("rohas-slots", SLOTS as usize).map_err(failed)?);
+        let process = Process::spawn(&self.options.program, &slots, &self.ids).map_err(failed)?;
+        let (number, kill, wake) = {
+            let mut state = self.state();
+            let worker = state.add_worker(process.pid, slots);
+            (worker.number, worker.kill.clone(), Arc::clone(&worker.wake_writer))
+        };
+        self.tracker.spawn(Arc::clone(self).run_worker(number, process, kill, wake));
+        Ok(())
+    }
+
+    async fn run_worker(self: Arc<Self>, number: u64, process: Process, kill: CancellationToken, wake: Arc<Notify>) {
+        let Process { mut child, socket, pid } = process;
+        if let Some(stdout) = child.stdout.take() {
+            self.tracker.spawn(process::log_output(stdout, pid, "stdout"));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            self.tracker.spawn(process::log_output(stderr, pid, "stderr"));
+        }
+        let (reading, writing) = socket.into_split();
+        let reason = tokio::select! {
+            reason = self.read(number, reading) => reason,
+            () = self.write(number, writing, &wake) => "its socket closed".to_owned(),
+            () = kill.cancelled() => "it was stopped by the daemon".to_owned(),
+        };
+        let status = timeout(self.exit_grace(&kill), child.wait()).await;
+        process::kill_group(pid);
+        let reason = match status {
+            Ok(Ok(status)) => status.to_string(),
+            Ok(Err(error)) => format!("{reason}; {error}"),
+            Err(_) => {
+                if let Err(error) = child.wait().await {
+                    tracing::warn!(pid, %error, "a worker could not be waited for");
+                }
+                reason
+            }
+        };
+        self.ended(number, pid, &reason);
+    }
+
+    /// A worker whose socket has ended exits by itself; one that is to be killed is not waited for.
+    fn exit_grace(&self, kill: &CancellationToken) -> Duration {
+        if kill.is_cancelled() { Duration::ZERO } else { self.options.grace }
+    }
+
+    fn ended(&self, number: u64, pid: u32, reason: &str) {
+        let was_loading = {
+            let mut state = self.state();
+            let loading = state.worker(number).is_some_and(|worker| worker.phase == Phase::Starting);
+            state.remove_worker(number, reason);
+            if loading {
+                state.failed_to_start();
+            }
+            loading
+        };
+        if was_loading {
+            self.announce(Err(StartError::Load(format!("it ended while loading: {reason}"))));
+        }
+        if !self.closing.is_cancelled() {
+            tracing::debug!(pid, reason, "a worker ended");
+        }
+        self.changed.notify_one();
+    }
+
+    pub(super) fn announce(&self, outcome: Result<(), StartError>) {
+        self.first.send_if_modified(|first| {
+            let news = first.is_none();
+            if news {
+                *first = Some(outcome);
+            }
+            news
+        });
+    }
+
+    async fn read(&self, number: u64, mut socket: OwnedReadHalf) -> String {
+        let mut decoder = Decoder::default();
+        let loaded_by = Instant::now() + LOAD_TIMEOUT;
+        let mut loaded = false;
+        loop {
+            decoder.buffer().reserve(64 << 10);
+            let read = if loaded {
+                socket.read_buf(decoder.buffer()).await
+            } else {
+                match timeout_at(loaded_by, socket.read_buf(decoder.buffer())).await {
+                    Ok(read) => read,
+                    Err(_) => return "it did not load the handlers in time".to_owned(),
+                }
+            };
+            match read {
+                Ok(0) => return "its socket closed".to_owned(),
+                Ok(_) => {}
+                Err(error) => return format!("its socket failed: {error}"),
+            }
+            match self.receive(number, &mut decoder) {
+                Ok(ready) => loaded |= ready,
+                Err(error) => return format!("it broke the protocol: {error}"),
+            }
+        }
+    }
+
+    /// Takes all whole frames that have come; true when the worker has loaded its handlers.
+    fn receive(&self, number: u64, decoder: &mut Decoder) -> Result<bool, protocol::Error> {
+        let mut loaded = false;
+        while let Some((header, body)) = decoder.next_frame()? {
+            match FromWorker::decode(&header, body)? {
+                FromWorker::Hello { version, hello } => self.greet(number, version, &hello.version),
+                FromWorker::Loaded(report) => {
+                    self.loaded(number, report);
+                    loaded = true;
+                }
+                message => {
+                    self.show(&message);
+                    self.state().receive(number, message);
+                }
+            }
+        }
+        Ok(loaded)
+    }
+
+    fn greet(&self, number: u64, version: u64, interpreter: &str) {
+        let mut state = self.state();
+        let Some(worker) = state.worker(number) else { return };
+        if version != protocol::VERSION {
+            tracing::error!(version, expected = protocol::VERSION, "the worker speaks another protocol version");
+            worker.kill.cancel();
+            return;
+        }
+        tracing::debug!(pid = worker.pid, interpreter, "a worker said hello");
+        worker.outgoing.extend_from_slice(&self.load_frame);
+        worker.wake_writer.notify_one();
+    }
+
+    fn loaded(&self, number: u64, report: Report) {
+        self.report.get_or_init(|| Arc::new(report));
+        self.state().ready(number);
+        self.announce(Ok(()));
+        self.changed.notify_one();
+    }
+
+    /// Puts a handler's line on the daemon's own log.
+    fn show(&self, message: &FromWorker) {
+        let FromWorker::Log { handler, level, message, fields, .. } = message else { return };
+        let handler = handler.and_then(|handler| self.handler_names.get(handler as usize)).map_or("-", String::as_str);
+        let fields = fields.as_deref().unwrap_or_default();
+        match level {
+            LogLevel::Trace => tracing::trace!(target: "rohas::handler", handler, fields, "{message}"),
+            LogLevel::Debug => tracing::debug!(target: "rohas::handler", handler, fields, "{message}"),
+            LogLevel::Info => tracing::info!(target: "rohas::handler", handler, fields, "{message}"),
+            LogLevel::Warn => tracing::warn!(target: "rohas::handler", handler, fields, "{message}"),
+            LogLevel::Error => tracing::error!(target: "rohas::handler", handler, fields, "{message}"),
+            LogLevel::Stdout | LogLevel::Stderr => {
+                tracing::info!(target: "rohas::handler", handler, stream = level.as_str(), "{message}");
+            }
+        }
+    }
+
+    async fn write(&self, number: u64, mut socket: OwnedWriteHalf, wake: &Notify) {
+        let mut frames = Vec::new();
+        loop {
+            wake.notified().await;
+            // One turn of the loop: whatever else is ready to call this worker goes out in the same write.
+            tokio::task::yield_now().await;
+            match self.state().worker(number) {
+                Some(worker) => std::mem::swap(&mut frames, &mut worker.outgoing),
+                None => return,
+            }
+            if let Err(error) = socket.write_all(&frames).await {
+                tracing::debug!(%error, "a worker's socket cannot be written");
+                return;
+            }
+            frames.clear();
+            frames.shrink_to(1 << 20);
+        }
+    }
+}
