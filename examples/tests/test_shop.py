@@ -84,7 +84,8 @@ class Shop(unittest.TestCase):
         reply = self.daemon.post("/regions/north/orders", bad)
         self.assertEqual(reply.status, 422, reply.body)
         paths = [fault["path"] for fault in reply.json["details"]]
-        self.assertEqual(sorted(map(str, paths)), sorted(map(str, [["email"], ["lines", 0, "quantity"], ["lines", 1, "quantity"], ["payment"]])))
+        expected = [["email"], ["lines", 0, "quantity"], ["lines", 1, "quantity"], ["payment"]]
+        self.assertEqual(sorted(map(str, paths)), sorted(map(str, expected)))
 
     def test_an_unknown_product_is_422_with_its_path(self) -> None:
         reply = self.daemon.post("/regions/north/orders", order(lines=[{"sku": "NONE", "quantity": 1}]))
@@ -102,7 +103,8 @@ class Shop(unittest.TestCase):
         reply = self.daemon.post(f"/orders/{placed['id']}/cancel", {"reason": " changed my mind "})
         # The chain may be faster than this request; then the order is packed and can't be cancelled any more.
         if reply.status == 200:
-            self.assertEqual((reply.json["data"]["status"], reply.json["data"]["reason"]), ("cancelled", "changed my mind"))
+            cancelled = reply.json["data"]
+            self.assertEqual((cancelled["status"], cancelled["reason"]), ("cancelled", "changed my mind"))
         else:
             self.assertEqual(reply.status, 409, reply.body)
         unknown = self.daemon.post("/orders/4cd3f1de-9a4d-4a29-9f0a-9b6a4f3c7f10/cancel", {})
@@ -131,7 +133,8 @@ class Shop(unittest.TestCase):
     def test_stock_is_added(self) -> None:
         on_hand, _ = self.stock("POT-01")
         reply = self.daemon.post("/products/POT-01/stock", {"quantity": 5})
-        self.assertEqual(reply.json["data"], {"sku": "POT-01", "quantity": 5, "reason": "delivery", "onHand": on_hand + 5})
+        change = {"sku": "POT-01", "quantity": 5, "reason": "delivery", "onHand": on_hand + 5}
+        self.assertEqual(reply.json["data"], change)
         self.assertEqual(self.daemon.post("/products/NONE/stock", {"quantity": 5}).status, 404)
 
 

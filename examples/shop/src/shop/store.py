@@ -26,7 +26,9 @@ CREATE TABLE IF NOT EXISTS orders (
     id TEXT PRIMARY KEY, status TEXT NOT NULL, email TEXT NOT NULL, created TEXT NOT NULL,
     request_key TEXT UNIQUE, document TEXT NOT NULL
 );
-CREATE TABLE IF NOT EXISTS reservations (order_id TEXT NOT NULL, sku TEXT NOT NULL, quantity INTEGER NOT NULL, PRIMARY KEY (order_id, sku));
+CREATE TABLE IF NOT EXISTS reservations (
+    order_id TEXT NOT NULL, sku TEXT NOT NULL, quantity INTEGER NOT NULL, PRIMARY KEY (order_id, sku)
+);
 CREATE TABLE IF NOT EXISTS credit_checks (order_id TEXT PRIMARY KEY);
 """
 
@@ -153,13 +155,16 @@ def order(order_id: str) -> Order | None:
 def orders(status: OrderStatus | None, email: str | None, limit: int) -> list[Order]:
     """The latest orders."""
     rows = _connection().execute(
-        "SELECT document FROM orders WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR email = ?2) ORDER BY created DESC LIMIT ?3",
+        "SELECT document FROM orders WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR email = ?2)"
+        " ORDER BY created DESC LIMIT ?3",
         [None if status is None else status.value, email, limit],
     )
     return [Order.model_validate_json(document) for (document,) in rows]
 
 
-def advance(order_id: str, status: OrderStatus, *, only_from: set[OrderStatus], reason: str | None = None) -> Order | None:
+def advance(
+    order_id: str, status: OrderStatus, *, only_from: set[OrderStatus], reason: str | None = None
+) -> Order | None:
     """Moves an order on. `None` if it is gone, or in a status that doesn't lead to this one; then it stays as it is."""
     with _transaction(_connection()) as connection:
         found = order(order_id)
