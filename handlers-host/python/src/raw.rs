@@ -1,0 +1,58 @@
+//! What the interpreter offers only through its C interface, made safe.
+
+#![expect(unsafe_code, reason = "the C interface is only reachable by pointers; this is the one place for it")]
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyType};
+
+/// What driving a coroutine by one step gave.
+pub(crate) enum Step<'py> {
+    /// It waits for this.
+    Yielded(Bound<'py, PyAny>),
+    /// It is finished.
+    Returned(Bound<'py, PyAny>),
+}
+
+/// Drives a coroutine, as `coroutine.send(value)` does but without an exception for the end.
+///
+/// # Errors
+///
+/// What the coroutine raises.
+pub(crate) fn send<'py>(coroutine: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>) -> PyResult<Step<'py>> {
+    let py = coroutine.py();
+    let mut result = std::ptr::null_mut();
+    // SAFETY: both objects are alive and we are attached; `result` receives an owned reference, or null on an error.
+    let outcome = unsafe { ffi::PyIter_Send(coroutine.as_ptr(), value.as_ptr(), &raw mut result) };
+    // SAFETY: the reference is ours, see above.
+    let result = unsafe { Bound::from_owned_ptr_or_opt(py, result) };
+    match (outcome, result) {
+        (ffi::PySendResult::PYGEN_NEXT, Some(result)) => Ok(Step::Yielded(result)),
+        (ffi::PySendResult::PYGEN_RETURN, Some(result)) => Ok(Step::Returned(result)),
+        _ => Err(PyErr::fetch(py)),
+    }
+}
+
+/// An instance on which no `__init__` was run, for a class that has `object`'s own `__new__`.
+///
+/// # Errors
+///
+/// When there is no memory left.
+pub(crate) fn blank<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: the class is alive and we are attached; the function returns an owned reference or null with an error set.
+    unsafe {
+        let instance = ffi::PyType_GenericNew(class.as_type_ptr(), std::ptr::null_mut(), std::ptr::null_mut());
+        Bound::from_owned_ptr_or_err(class.py(), instance)
+    }
+}
+
+/// `object.__setattr__`, which the class's own `__setattr__` doesn't get to see.
+///
+/// # Errors
+///
+/// When the attribute can't be set.
+pub(crate) fn set(object: &Bound<'_, PyAny>, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    // SAFETY: all three are alive and we are attached; the function takes no reference over and returns 0 or -1 with an error set.
+    let outcome = unsafe { ffi::PyObject_GenericSetAttr(object.as_ptr(), name.as_ptr(), value.as_ptr()) };
+    if outcome == 0 { Ok(()) } else { Err(PyErr::fetch(object.py())) }
+}

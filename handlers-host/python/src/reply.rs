@@ -1,0 +1,120 @@
+//! How does what a handler returned become a `completed` frame?
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+
+use crate::environment::Environment;
+use crate::message::Header;
+use crate::plan::Loaded;
+
+/// A reply with all that goes out with it.
+pub(crate) struct Reply<'py> {
+    /// The frame's header.
+    pub(crate) header: Header,
+    body: Bound<'py, PyBytes>,
+    payloads: Vec<Bound<'py, PyBytes>>,
+}
+
+/// Texts of reply headers.
+type Pair<'py> = (Bound<'py, PyString>, Bound<'py, PyString>);
+
+impl<'py> Reply<'py> {
+    /// Serialises a result and collects what the state holds.
+    ///
+    /// # Errors
+    ///
+    /// When the result can't be serialised.
+    pub(crate) fn new(
+        id: u64,
+        (environment, loaded): (&Environment, &Loaded),
+        result: &Bound<'py, PyAny>,
+        state: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Self> {
+        let py = result.py();
+        let body = environment.to_json(result)?;
+        let (status, headers) =
+            if result.is_instance(loaded.response.bind(py))? { status_and_headers(result)? } else { (0, Vec::new()) };
+        let mut header = Header::completed(id, status);
+        header.elements(headers.len());
+        for (name, value) in &headers {
+            header.elements(2);
+            header.text(&name.to_cow()?);
+            header.text(&value.to_cow()?);
+        }
+        header.length(body.as_bytes().len());
+        let mut reply = Self { header, body, payloads: Vec::new() };
+        match state {
+            Some(state) => reply.emit(state)?,
+            None => reply.emit_nothing(),
+        }
+        Ok(reply)
+    }
+
+    /// The frame's body.
+    pub(crate) fn parts(&self) -> Vec<&[u8]> {
+        let mut parts = Vec::with_capacity(1 + self.payloads.len());
+        parts.push(self.body.as_bytes());
+        parts.extend(self.payloads.iter().map(|payload| payload.as_bytes()));
+        parts
+    }
+
+    fn emit_nothing(&mut self) {
+        self.header.elements(0);
+        self.header.elements(0);
+    }
+
+    fn emit(&mut self, state: &Bound<'py, PyAny>) -> PyResult<()> {
+        let py = state.py();
+        let triggers: Bound<'py, PyList> = state.getattr(intern!(py, "_triggers"))?.cast_into()?;
+        self.header.elements(triggers.len());
+        for trigger in triggers {
+            let (event, payload, key, delay): (Bound<'py, PyString>, _, Option<Bound<'py, PyString>>, u64) =
+                trigger.extract()?;
+            self.header.elements(4);
+            self.header.text(&event.to_cow()?);
+            match key {
+                Some(key) => self.header.text(&key.to_cow()?),
+                None => self.header.nil(),
+            }
+            self.header.number(delay);
+            self.payload(payload);
+        }
+        let sets: Bound<'py, PyDict> = state.getattr(intern!(py, "_auto_payloads"))?.cast_into()?;
+        self.header.elements(sets.len());
+        for (event, payload) in sets {
+            self.header.elements(2);
+            self.header.text(&event.cast::<PyString>()?.to_cow()?);
+            self.payload(payload.cast_into()?);
+        }
+        Ok(())
+    }
+
+    fn payload(&mut self, payload: Bound<'py, PyBytes>) {
+        self.header.length(payload.as_bytes().len());
+        self.payloads.push(payload);
+    }
+}
+
+fn status_and_headers<'py>(response: &Bound<'py, PyAny>) -> PyResult<(u16, Vec<Pair<'py>>)> {
+    let py = response.py();
+    let status: Option<u16> = response.getattr(intern!(py, "status"))?.extract()?;
+    let headers = response.getattr(intern!(py, "headers"))?;
+    let mut pairs = Vec::new();
+    if headers.is_none() {
+        return Ok((status.unwrap_or(0), pairs));
+    }
+    for item in headers.call_method0(intern!(py, "items"))?.try_iter()? {
+        let (name, value): (Bound<'py, PyAny>, Bound<'py, PyAny>) = item?.extract()?;
+        let name = name.str()?;
+        match value.cast::<PyList>() {
+            Ok(values) => {
+                for value in values {
+                    pairs.push((name.clone(), value.str()?));
+                }
+            }
+            Err(_) => pairs.push((name, value.str()?)),
+        }
+    }
+    Ok((status.unwrap_or(0), pairs))
+}

@@ -1,0 +1,5 @@
+def deep():
+    return 1 / 0
+
+
+deep()

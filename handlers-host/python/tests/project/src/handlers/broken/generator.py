@@ -1,0 +1,2 @@
+async def broken(req):
+    yield 1

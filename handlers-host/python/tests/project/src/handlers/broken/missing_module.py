@@ -1,0 +1,2 @@
+import os
+import stripe_not_there

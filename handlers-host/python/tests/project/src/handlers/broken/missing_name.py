@@ -1,0 +1,1 @@
+from handlers.shared import nothing_there

@@ -1,0 +1,6 @@
+async def handle_somethin(req):
+    pass
+
+
+def other():
+    pass

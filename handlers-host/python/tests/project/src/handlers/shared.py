@@ -1,0 +1,5 @@
+loads = 0
+
+
+def greeting():
+    return "hello"
