@@ -1,9 +1,10 @@
+# shellcheck shell=bash
 # What do the scripts share? The root, the target directory and a way to say which step runs. Sourced, never run.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 ROHAS_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/rohas
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$ROHAS_CACHE/target}
-cd "$ROOT"
+cd "$ROOT" || exit
 
 STARTED=$SECONDS
 
