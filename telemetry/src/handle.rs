@@ -1,19 +1,49 @@
-//! How does the daemon record? Through a handle that is cheap to clone and never waits.
+//! How does the daemon record and ask? Through a handle that is cheap to clone; recording never waits, asking may.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::Record;
+use serde::{Deserialize, Serialize};
+
 use crate::inbox::Inbox;
+use crate::service::Slot;
+use crate::store::Store;
+use crate::writer::Counters;
+use crate::{Error, Filter, Listing, Options, Record, Removed, TraceId, Tree};
 
 /// Records and queries; clones share one writer.
+///
+/// Queries read the disk: call them on a thread that may block. They see everything that was recorded before, because they first have the
+/// writer store it.
 #[derive(Debug, Clone)]
 pub struct Handle {
-    pub(crate) inbox: Arc<Inbox>,
-    pub(crate) traces: bool,
-    pub(crate) logs: bool,
+    inbox: Arc<Inbox>,
+    slot: Arc<Slot>,
+    counters: Arc<Counters>,
+    traces: bool,
+    logs: bool,
+}
+
+/// What became of the records since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Records on the disk.
+    pub written: u64,
+    /// Records that were dropped because the writer was too far behind.
+    pub dropped: u64,
+    /// Records that the disk refused.
+    pub failed: u64,
+    /// What the retention removed.
+    pub removed: Removed,
+    /// Size of all stored blocks, older ones included.
+    pub stored_bytes: u64,
 }
 
 impl Handle {
+    pub(crate) fn new(inbox: Arc<Inbox>, slot: Arc<Slot>, counters: Arc<Counters>, options: &Options) -> Self {
+        Self { inbox, slot, counters, traces: options.traces, logs: options.logs }
+    }
+
     /// Hands a record to the writer. Never blocks: when the writer is too far behind, the record is dropped and counted.
     pub fn record(&self, record: Record) {
         if self.traces {
@@ -37,5 +67,57 @@ impl Handle {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.inbox.dropped()
+    }
+
+    /// What became of the records since the start.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            written: read(&self.counters.written),
+            dropped: self.dropped(),
+            failed: read(&self.counters.failed),
+            removed: Removed {
+                blocks: read(&self.counters.removed_blocks),
+                records: read(&self.counters.removed_records),
+                bytes: read(&self.counters.removed_bytes),
+            },
+            stored_bytes: self.slot.with(Store::bytes).unwrap_or_default(),
+        }
+    }
+
+    /// Waits until everything that was recorded before is written.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after the shutdown.
+    pub fn flush(&self) -> Result<(), Error> {
+        self.inbox.request_flush().recv().map_err(|_closed| Error::Closed)
+    }
+
+    /// The newest entries that pass the filter.
+    ///
+    /// # Errors
+    /// [`Error::Read`] when the list of blocks cannot be read, [`Error::Closed`] after the shutdown.
+    pub fn list(&self, filter: &Filter) -> Result<Listing, Error> {
+        self.flush()?;
+        self.slot.with(|store| store.list(filter))?
+    }
+
+    /// Everything that is recorded of one trace; the tree is empty when there is nothing.
+    ///
+    /// # Errors
+    /// As [`Handle::list`].
+    pub fn trace(&self, id: TraceId) -> Result<Tree, Error> {
+        self.flush()?;
+        self.slot.with(|store| store.trace(id))?
+    }
+
+    /// The one trace whose id begins with `prefix`, at least four hexadecimal digits.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPrefix`], [`Error::UnknownTrace`] and [`Error::AmbiguousTrace`] when there is no such one; else as [`Handle::list`].
+    pub fn find(&self, prefix: &str) -> Result<TraceId, Error> {
+        self.flush()?;
+        self.slot.with(|store| store.find(prefix))?
     }
 }

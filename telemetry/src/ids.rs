@@ -187,7 +187,13 @@ mod tests {
 
     #[test]
     fn malformed_ids_are_refused() {
-        for text in ["", "00000000000000000000000000000000", "4BF92F3577B34DA6A3CE929D0E0E4736", "4bf9", "gggggggggggggggggggggggggggggggg"] {
+        for text in [
+            "",
+            "00000000000000000000000000000000",
+            "4BF92F3577B34DA6A3CE929D0E0E4736",
+            "4bf9",
+            "gggggggggggggggggggggggggggggggg",
+        ] {
             assert!(text.parse::<TraceId>().is_err(), "{text}");
         }
     }

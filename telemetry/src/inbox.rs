@@ -110,13 +110,21 @@ impl Inbox {
         self.ready.notify_one();
     }
 
-    /// Waits until there is something to do and then up to `linger` for a whole batch; `idle` is the longest wait in all.
-    pub(crate) fn take(&self, linger: Duration, idle: Duration) -> Taken {
-        let waiting = self.sleep(self.lock(), Sleep::UntilAny, idle);
-        let mut waiting = if waiting.is_empty() { waiting } else { self.sleep(waiting, Sleep::UntilBatch, linger) };
+    /// Takes what is there as soon as there is anything to do, or after `most`.
+    pub(crate) fn take_any(&self, most: Duration) -> Taken {
+        self.take(Sleep::UntilAny, most)
+    }
+
+    /// Takes what is there as soon as it is a batch or somebody waits for it, or after `most`.
+    pub(crate) fn take_batch(&self, most: Duration) -> Taken {
+        self.take(Sleep::UntilBatch, most)
+    }
+
+    fn take(&self, sleep: Sleep, most: Duration) -> Taken {
+        let mut waiting = self.sleep(self.lock(), sleep, most);
         waiting.sleep = Sleep::Awake;
         waiting.weight = 0;
-        // The next batch finds room for as many as this one had: the buffer does not grow anew each time.
+        // The next batch finds room at once; without it the buffer would grow step by step under the lock each time.
         let room = Vec::with_capacity(waiting.records.len().min(WAKE_RECORDS * 2));
         Taken {
             records: std::mem::replace(&mut waiting.records, room),
@@ -183,7 +191,7 @@ mod tests {
             inbox.push(record());
         }
         assert_eq!(inbox.dropped(), 3);
-        assert_eq!(inbox.take(LONG, LONG).records.len(), MAX_RECORDS);
+        assert_eq!(inbox.take_any(LONG).records.len(), MAX_RECORDS);
         inbox.push(record());
         assert_eq!(inbox.dropped(), 3);
     }
@@ -204,7 +212,7 @@ mod tests {
         let inbox = Arc::new(Inbox::default());
         let taker = thread::spawn({
             let inbox = Arc::clone(&inbox);
-            move || inbox.take(LONG, LONG).records.len()
+            move || inbox.take_batch(LONG).records.len()
         });
         for _ in 0..WAKE_RECORDS {
             inbox.push(record());
@@ -217,7 +225,7 @@ mod tests {
         let inbox = Inbox::default();
         inbox.push(record());
         let rx = inbox.request_flush();
-        let taken = inbox.take(LONG, LONG);
+        let taken = inbox.take_any(LONG);
         assert_eq!((taken.records.len(), taken.flushes.len()), (1, 1));
         taken.flushes[0].send(()).unwrap();
         assert!(rx.recv().is_ok());
@@ -229,7 +237,7 @@ mod tests {
         inbox.push(record());
         inbox.close();
         inbox.push(record());
-        let taken = inbox.take(LONG, LONG);
+        let taken = inbox.take_any(LONG);
         assert!(taken.closed);
         assert_eq!((taken.records.len(), inbox.dropped()), (1, 1));
         assert!(inbox.request_flush().recv().is_err());

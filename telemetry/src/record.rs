@@ -283,10 +283,12 @@ impl Record {
 
     /// About how many bytes it holds, without those that every record has: what user code can make large.
     pub(crate) fn weight(&self) -> usize {
-        let logs = self.logs.iter().map(|log| log.message.len() + log.fields.as_ref().map_or(0, |text| text.len()) + 48);
-        let error = self.error.as_ref().map_or(0, |error| {
-            error.message.len() + error.traceback.as_ref().map_or(0, |text| text.len())
-        });
+        let logs =
+            self.logs.iter().map(|log| log.message.len() + log.fields.as_ref().map_or(0, |text| text.len()) + 48);
+        let error = self
+            .error
+            .as_ref()
+            .map_or(0, |error| error.message.len() + error.traceback.as_ref().map_or(0, |text| text.len()));
         logs.sum::<usize>() + error + self.emits.len() * 40 + self.spans.len() * 40
     }
 }

@@ -1,0 +1,1 @@
+//! How do traces look on a terminal? Soon.
