@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use rohas_config::schema::Schema;
 use rohas_config::schema::model::{Api, Cron, Event, WebSocket};
 
+use super::fields;
 use super::layout::{Folder, Layout, Module};
 use super::literal;
 use super::names;
@@ -65,7 +66,7 @@ fn api(api: &Api, scope: &mut Scope<'_>, body: &mut Body) {
     body.doc = joined(&[&route, api.doc.as_deref().unwrap_or_default()]);
     body.parts.push(request(api, &route, scope));
     body.parts.push(response(api, &route, scope));
-    let (request, response) = (format!("{}Request", api.name), format!("{}Response", api.name));
+    let (request, response) = (names::request_class(api).class, names::response_class(api).class);
     let alias = alias(&api.name, "Handler", "Handler", &[&request, &response], scope);
     body.parts.push(alias);
 }
@@ -76,15 +77,14 @@ fn request(api: &Api, route: &str, scope: &mut Scope<'_>) -> String {
     let hidden = attributes.iter().cloned().chain(["body", "query", "headers", "query_params"].map(str::to_owned));
     scope.enter(hidden);
     let string = scope.visible("str");
-    let field = |attribute: &String| {
-        let comment = if names::hides_model_method(attribute) { "  # type: ignore[assignment]" } else { "" };
-        (format!("{attribute}: {string}"), comment)
-    };
-    let mut fields: Vec<(String, &str)> = attributes.iter().map(field).collect();
-    fields.extend(api.body.as_ref().map(|ty| (format!("body: {}", scope.ty(ty)), "")));
-    fields.extend(api.query.as_ref().map(|name| (format!("query: {}", scope.declared(name)), "")));
+    let mut parameters: Vec<String> = attributes.iter().map(|attribute| format!("{attribute}: {string}")).collect();
+    let mut fields: Vec<String> = attributes.iter().map(|attribute| fields::required(attribute, &string, scope)).collect();
+    let body = api.body.as_ref().map(|ty| format!("body: {}", scope.ty(ty)));
+    let query = api.query.as_ref().map(|name| format!("query: {}", scope.declared(name)));
+    fields.extend(body.iter().chain(&query).cloned());
+    parameters.extend(body.into_iter().chain(query));
     let mapping = scope.package("typing", "Mapping");
-    let optional = ["query_params", "headers"].map(|name| format!("{name}: {mapping}[{string}, {string}] = ..."));
+    parameters.extend(["query_params", "headers"].map(|name| format!("{name}: {mapping}[{string}, {string}] = ...")));
     let typing = scope.visible("typing");
     scope.leave();
     render::class(&Class {
@@ -92,8 +92,8 @@ fn request(api: &Api, route: &str, scope: &mut Scope<'_>) -> String {
         base: scope.runtime("Request"),
         doc: format!("What the handler of {route} receives."),
         constants: path_params(&params, &attributes),
-        fields: fields.iter().map(|(field, comment)| format!("{field}{comment}")).collect(),
-        init: Some(Init { typing, parameters: fields.into_iter().map(|(field, _)| field).chain(optional).collect() }),
+        fields,
+        init: Some(Init { typing, parameters }),
     })
 }
 

@@ -20,6 +20,16 @@ pub(super) fn lines(record: &Record, scope: &mut Scope<'_>) -> Vec<String> {
     lines
 }
 
+/// A field without default or conditions. Without an assignment older versions of pydantic take a method of the same name for
+/// the field's default.
+pub(super) fn required(attribute: &str, annotation: &str, scope: &mut Scope<'_>) -> String {
+    if names::hides_model_method(attribute) {
+        ignored(&format!("{attribute}: {annotation} = {}()", scope.package("pydantic", "Field")))
+    } else {
+        format!("{attribute}: {annotation}")
+    }
+}
+
 fn line(field: &Field, attribute: &str, scope: &mut Scope<'_>) -> String {
     let mut annotation = scope.ty(&field.ty);
     if field.optional && field.ty != Type::Json {
@@ -37,7 +47,7 @@ fn line(field: &Field, attribute: &str, scope: &mut Scope<'_>) -> String {
     arguments.extend(field.doc.as_deref().map(|doc| format!("description={}", literal::text(doc.trim()))));
     arguments.extend(schema_extra(&field.rules));
     let assigned = match (&default, arguments.len()) {
-        (None, 0) => String::new(),
+        (None, 0) => return required(attribute, &annotation, scope),
         (Some(Default::Value(value)), 1) => format!(" = {value}"),
         _ => {
             let prefix = format!("{attribute}: {annotation} = {}", scope.package("pydantic", "Field"));

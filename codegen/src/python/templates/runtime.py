@@ -61,7 +61,7 @@ from pydantic_core import core_schema
 from .state import State
 
 # A schema may call a field `copy` or `schema`. Those names are deprecated methods of pydantic models; the field wins.
-warnings.filterwarnings("ignore", message=r'Field name "\w+" in "\w+" shadows an attribute in parent "(Record|Request)"')
+warnings.filterwarnings("ignore", message=r'Field name "\w+" (in "\w+" )?shadows an attribute in parent "(Record|Request)"')
 
 
 class Record(pydantic.BaseModel):
@@ -281,9 +281,17 @@ def to_base64(value: bytes) -> str:
     return base64.b64encode(value).decode("ascii")
 
 
-Bytes = typing.Annotated[
-    bytes,
-    pydantic.BeforeValidator(from_base64),
-    pydantic.PlainSerializer(to_base64, return_type=str, when_used="json"),
-    pydantic.WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
-]
+class _Base64:
+    def __get_pydantic_core_schema__(
+        self, source: typing.Any, handler: pydantic.GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        serialization = core_schema.plain_serializer_function_ser_schema(to_base64, when_used="json")
+        return core_schema.no_info_before_validator_function(from_base64, handler(source), serialization=serialization)
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: pydantic.GetJsonSchemaHandler
+    ) -> typing.Dict[str, typing.Any]:
+        return {"type": "string", "contentEncoding": "base64"}
+
+
+Bytes = typing.Annotated[bytes, _Base64()]
