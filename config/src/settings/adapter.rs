@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::reader::Section;
+use super::reader::{Refused, Section};
 use super::value::{Fault, Value};
 
 /// A broker; `type` chooses which.
@@ -82,7 +82,14 @@ impl Adapter {
     }
 
     pub(super) fn read(section: &mut Section<'_>) -> Self {
-        let chosen = section.get("type", Type::Memory);
+        let chosen = match section.attempt("type") {
+            Ok(chosen) => chosen.unwrap_or(Type::Memory),
+            Err(Refused) => {
+                // What the other keys mean depends on the type.
+                section.skip_rest();
+                return Self::default();
+            }
+        };
         match chosen {
             Type::Memory => {
                 for (key, types) in FOREIGN {

@@ -100,7 +100,7 @@ impl Events {
     }
 }
 
-/// The schema of a backoff, which the model declares without one.
+/// How the delay between attempts grows.
 #[derive(JsonSchema)]
 #[schemars(rename = "Backoff", rename_all = "snake_case")]
 #[expect(dead_code, reason = "only its schema is used")]

@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::origin::Origin;
+use super::redact;
 use super::reference;
 use super::value::Fault;
 
@@ -26,7 +27,6 @@ const ORIGINAL_VARIABLES: [(&str, [&str; 2]); 2] = [
 pub(super) type KeyPath = Vec<String>;
 
 /// A text that problems point into.
-#[derive(Debug, Clone)]
 pub(super) struct Source {
     pub(super) name: String,
     pub(super) text: String,
@@ -41,8 +41,7 @@ pub(super) struct Place {
     pub(super) value: Range<usize>,
 }
 
-/// One value that was written.
-#[derive(Debug, Clone)]
+/// One value that was written. Without `Debug`, because it may be a secret.
 pub(super) struct Leaf {
     pub(super) value: LeafValue,
     pub(super) origin: Origin,
@@ -50,7 +49,6 @@ pub(super) struct Leaf {
 }
 
 /// What was written.
-#[derive(Debug, Clone)]
 pub(super) enum LeafValue {
     /// With its TOML type.
     Toml(toml::Value),
@@ -69,7 +67,7 @@ pub(super) struct Draft {
 }
 
 /// All layers as one; later ones have replaced what earlier ones said.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Layers {
     pub(super) sources: Vec<Source>,
     pub(super) leaves: IndexMap<KeyPath, Leaf>,
@@ -98,9 +96,10 @@ impl Layers {
             self.table(&file, &mut Vec::new(), table.into_inner());
             return;
         }
+        self.sources[source].text = redact::mask_lines(text);
         for error in errors {
             let span = error.span().unwrap_or(text.len()..text.len());
-            let fault = Fault::new(error.message().to_lowercase_first()).help("the file is TOML: https://toml.io");
+            let fault = syntax_fault(error.message(), text.get(span.clone()).unwrap_or_default());
             self.drafts.push(Draft { code: "settings::syntax", fault, source, span, related: None });
         }
     }
@@ -189,33 +188,22 @@ impl Layers {
     }
 
     fn leaf(&mut self, file: &File<'_>, path: KeyPath, place: Place, value: Spanned<DeValue<'_>>) {
-        let value = match toml::Value::deserialize(value.into_deserializer()) {
-            Ok(value) => value,
-            Err(error) => {
-                let fault = Fault::new(error.message().to_lowercase_first());
-                self.drafts.push(Draft {
-                    code: "settings::value",
-                    fault,
-                    source: place.source,
-                    span: place.value,
-                    related: None,
-                });
-                return;
-            }
-        };
-        match reference::resolve(value, file.environment) {
+        // Of all values only integers can be well written and yet not be read.
+        let value = toml::Value::deserialize(value.into_deserializer())
+            .map_err(|_too_large| ("settings::value", Fault::new("the integer is beyond 64 bits")))
+            .and_then(|value| {
+                reference::resolve(value, file.environment).map_err(|fault| ("settings::reference", fault))
+            });
+        match value {
             Ok(value) => {
                 let (line, column) = position(file.text, place.key.start);
                 let origin = Origin::File { file: file.name.to_owned(), line, column };
                 self.leaves.insert(path, Leaf { value, origin, place });
             }
-            Err(fault) => self.drafts.push(Draft {
-                code: "settings::reference",
-                fault,
-                source: place.source,
-                span: place.value,
-                related: None,
-            }),
+            Err((code, fault)) => {
+                let Place { source, value: span, .. } = place;
+                self.drafts.push(Draft { code, fault, source, span, related: None });
+            }
         }
     }
 }
@@ -237,13 +225,11 @@ pub(super) fn dotted(path: &[String]) -> String {
     parts.join(".")
 }
 
-trait LowercaseFirst {
-    fn to_lowercase_first(&self) -> String;
-}
-
-impl LowercaseFirst for str {
-    fn to_lowercase_first(&self) -> String {
-        let mut characters = self.chars();
-        characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
+fn syntax_fault(message: &str, found: &str) -> Fault {
+    if message == "duplicate key" {
+        return Fault::new(format!("`{found}` is there twice")).help("keep one of the two");
     }
+    let mut characters = message.chars();
+    let lower: String = characters.next().into_iter().flat_map(char::to_lowercase).chain(characters).collect();
+    Fault::new(lower).help("write for example `key = \"text\"`, `key = 5`, `key = true`; https://toml.io has it all")
 }

@@ -1,6 +1,7 @@
 //! How do the settings of a project come together? Defaults, then the file, then the environment, then flags.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Debug, Formatter};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -18,13 +19,13 @@ use super::{Adapter, Events, Project, Python, Server, Settings, Telemetry, Workb
 pub const FILE: &str = "config/rohas.toml";
 
 /// What stands above the file: the environment, and above that flags.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Overrides {
     environment: BTreeMap<String, String>,
     flags: Vec<Flag>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Flag {
     name: String,
     key: String,
@@ -76,6 +77,18 @@ impl Overrides {
     pub fn flag(mut self, name: impl Into<String>, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.flags.push(Flag { name: name.into(), key: key.into(), value: value.into() });
         self
+    }
+}
+
+/// Names only: values may be secrets.
+impl Debug for Overrides {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let flags: Vec<&str> = self.flags.iter().map(|flag| flag.name.as_str()).collect();
+        formatter
+            .debug_struct("Overrides")
+            .field("environment", &self.environment.keys())
+            .field("flags", &flags)
+            .finish()
     }
 }
 

@@ -1,7 +1,8 @@
 //! How the daemon runs: `config/rohas.toml`, the environment and flags, checked.
 //!
 //! `layers` holds what was written and where, `reader` turns sections into structs and notices what nobody asked for,
-//! `problem` says what was wrong, `effective` shows what holds and why; each section has a file of its own.
+//! `problem` says what was wrong, `effective` shows what holds and why,
+//! `manual` describes what can be set; each section has a file of its own.
 
 mod adapter;
 mod address;
@@ -10,17 +11,20 @@ mod effective;
 mod events;
 mod layers;
 mod load;
+mod manual;
 mod origin;
 mod problem;
 mod project;
 mod python;
 mod reader;
+mod redact;
 mod reference;
 mod secret;
 mod server;
 mod size;
 mod suggest;
 mod telemetry;
+mod unknown;
 mod value;
 mod workbench;
 
@@ -34,6 +38,7 @@ pub use duration::{format as format_duration, parse as parse_duration};
 pub use effective::{Effective, Setting};
 pub use events::Events;
 pub use load::{Error, FILE, Loaded, Overrides};
+pub use manual::{json_schema, reference};
 pub use origin::Origin;
 pub use problem::{Problem, Problems};
 pub use project::Project;

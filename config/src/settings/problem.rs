@@ -7,11 +7,15 @@ use std::sync::Arc;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity, SourceCode};
 use serde::{Serialize, Serializer};
+use serde_json::json;
 
 use super::layers::{Layers, position};
 
-/// One thing that is wrong, and where.
-#[derive(Debug, Clone, Serialize)]
+/// Columns that a rendered problem takes, the same as of a schema's diagnostics.
+const WIDTH: usize = 110;
+
+/// One thing that is wrong, and where. Its JSON form is that of a schema's diagnostics.
+#[derive(Debug, Clone)]
 pub struct Problem {
     /// The kind of problem; stable.
     pub code: &'static str,
@@ -25,11 +29,8 @@ pub struct Problem {
     pub line: usize,
     /// Column in characters, counted from 1.
     pub column: usize,
-    #[serde(skip)]
     source: Arc<NamedSource<String>>,
-    #[serde(skip)]
     span: Range<usize>,
-    #[serde(skip)]
     related: Option<(Range<usize>, String)>,
 }
 
@@ -71,11 +72,12 @@ impl Problems {
         &self.0
     }
 
-    /// The problems for a terminal of `width` columns: source lines with carets, and remedies.
+    /// The problems for people: source lines with carets, and remedies. Without `color` there are no escape sequences.
     #[must_use]
-    pub fn render(&self, color: bool, width: usize) -> String {
+    pub fn render(&self, color: bool) -> String {
         let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-        let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_context_lines(1);
+        let handler =
+            GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_links(false).with_context_lines(1);
         let mut text = String::new();
         for problem in &self.0 {
             if handler.render_report(&mut text, problem).is_err() {
@@ -84,6 +86,29 @@ impl Problems {
             }
         }
         text
+    }
+}
+
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let span = |span: &Range<usize>| json!({ "start": span.start, "end": span.end });
+        let related = self.related.as_ref().map(|(place, message)| {
+            let (line, column) = position(self.source.inner(), place.start);
+            json!({ "message": message, "file": self.file, "line": line, "column": column, "span": span(place) })
+        });
+        json!({
+            "code": self.code,
+            "severity": "error",
+            "message": self.message,
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "span": span(&self.span),
+            "label": null,
+            "help": self.help,
+            "related": related.as_slice(),
+        })
+        .serialize(serializer)
     }
 }
 

@@ -45,7 +45,7 @@ impl Project {
     }
 }
 
-/// The schema of a language: the names that are written; any case is accepted besides.
+/// `python` (or `py`), `typescript` (`ts`) or `rust` (`rs`); other cases are accepted too.
 #[derive(JsonSchema)]
 #[schemars(rename = "Language", rename_all = "lowercase")]
 #[expect(dead_code, reason = "only its schema is used")]

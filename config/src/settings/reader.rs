@@ -1,4 +1,4 @@
-//! How does a section become a struct? Each field asks for its key; what nobody asked for is unknown.
+//! How does a section become a struct? Each field asks for its key; what nobody asked for is left for `unknown`.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -6,24 +6,23 @@ use std::time::Duration;
 
 use super::layers::{Draft, KeyPath, Layers, Leaf, LeafValue, Place, dotted};
 use super::origin::Origin;
+use super::redact;
 use super::reference;
 use super::secret::Secret;
-use super::suggest;
 use super::value::{Fault, Value};
 
 /// Takes values out of the layers and collects every problem on the way.
-#[derive(Debug)]
 pub(super) struct Reader {
     root: PathBuf,
-    layers: Layers,
+    pub(super) layers: Layers,
     /// Keys that were asked for, in that order, and where their values come from.
-    read: Vec<(KeyPath, Origin)>,
+    pub(super) read: Vec<(KeyPath, Origin)>,
     /// Keys that only other values of a `type` have, each with those values.
-    foreign: Vec<(KeyPath, &'static str)>,
+    pub(super) foreign: Vec<(KeyPath, &'static str)>,
     /// Places of settings that were read, for problems that concern two of them.
     places: Vec<(KeyPath, Place)>,
-    /// What must not be shown.
-    secrets: Vec<(usize, Range<usize>)>,
+    /// What must not be shown, be it a secret or something that may be one.
+    pub(super) secrets: Vec<(usize, Range<usize>)>,
 }
 
 /// What reading has brought besides the settings.
@@ -31,6 +30,10 @@ pub(super) struct Finished {
     pub(super) read: Vec<(KeyPath, Origin)>,
     pub(super) layers: Layers,
 }
+
+/// A value was wrong; the problem is noted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refused;
 
 /// One section while it is read.
 pub(super) struct Section<'r> {
@@ -82,117 +85,15 @@ impl Reader {
 
     /// Reports what nobody asked for and hides what must not be shown.
     pub(super) fn finish(mut self) -> Finished {
-        self.unknown_tables();
-        self.unknown_keys();
-        self.stray_variables();
+        self.report_unknown();
         for (source, span) in std::mem::take(&mut self.secrets) {
-            mask(&mut self.layers.sources[source].text, span);
+            redact::mask(&mut self.layers.sources[source].text, span);
         }
         Finished { read: self.read, layers: self.layers }
     }
 
-    fn draft(&mut self, code: &'static str, fault: Fault, source: usize, span: Range<usize>) {
+    pub(super) fn draft(&mut self, code: &'static str, fault: Fault, source: usize, span: Range<usize>) {
         self.layers.drafts.push(Draft { code, fault, source, span, related: None });
-    }
-
-    fn known_sections(&self) -> Vec<String> {
-        let mut sections: Vec<String> = Vec::new();
-        for (path, _) in &self.read {
-            let section = dotted(&path[..path.len() - 1]);
-            if !sections.contains(&section) {
-                sections.push(section);
-            }
-        }
-        sections
-    }
-
-    fn unknown_tables(&mut self) {
-        let sections = self.known_sections();
-        let mut reported: Vec<KeyPath> = Vec::new();
-        for (path, place) in std::mem::take(&mut self.layers.tables) {
-            if reported.iter().any(|outer| path.starts_with(outer)) {
-                continue;
-            }
-            let name = dotted(&path);
-            let fault = match suggest::nearest(&name, sections.iter().map(String::as_str)) {
-                Some(near) => Fault::new(format!("unknown section [{name}]")).help(format!("did you mean [{near}]?")),
-                None => Fault::new(format!("unknown section [{name}]"))
-                    .help(format!("the sections are {}", bracketed(&sections))),
-            };
-            self.draft("settings::unknown-section", fault, place.source, place.key);
-            // One problem for the section is enough: its keys are as unknown as it is.
-            let inside: Vec<Leaf> = self
-                .layers
-                .leaves
-                .extract_if(.., |candidate, leaf| candidate.starts_with(&path) && leaf.place.source == place.source)
-                .map(|(_, leaf)| leaf)
-                .collect();
-            self.secrets.extend(inside.into_iter().map(|leaf| (leaf.place.source, leaf.place.value)));
-            reported.push(path);
-        }
-    }
-
-    fn unknown_keys(&mut self) {
-        for (path, leaf) in std::mem::take(&mut self.layers.leaves) {
-            let foreign = self.foreign.iter().find(|(candidate, _)| *candidate == path);
-            let (code, fault) = match foreign {
-                Some((_, types)) => (
-                    "settings::foreign-key",
-                    Fault::new(format!("`{}` belongs to the adapter types {types}", dotted(&path)))
-                        .help("this version does not have them; remove the key"),
-                ),
-                None => ("settings::unknown-key", self.unknown_key(&path, &leaf.origin)),
-            };
-            let Place { source, key, value } = leaf.place;
-            // What an unknown key was meant to be is not known either: it may be a secret.
-            self.secrets.push((source, value));
-            self.draft(code, fault, source, key);
-        }
-    }
-
-    fn unknown_key(&self, path: &[String], origin: &Origin) -> Fault {
-        let (section, key) = path.split_at(path.len() - 1);
-        let siblings: Vec<&str> = self
-            .read
-            .iter()
-            .filter(|(known, _)| known.len() == path.len() && known.starts_with(section))
-            .filter_map(|(known, _)| known.last().map(String::as_str))
-            .collect();
-        let fault = Fault::new(match origin {
-            Origin::Environment { variable } => format!("{variable} names the unknown setting `{}`", dotted(path)),
-            _ => format!("unknown key `{}`", dotted(path)),
-        });
-        if let Some(near) = suggest::nearest(&key[0], siblings.iter().copied()) {
-            return fault.help(match origin {
-                Origin::Environment { .. } => format!("did you mean {}?", variable(section, near)),
-                Origin::Default | Origin::File { .. } => format!("did you mean `{near}`?"),
-                Origin::Flag { .. } => format!("did you mean `{}`?", dotted(&[section, &[near.to_owned()]].concat())),
-            });
-        }
-        let elsewhere = self.read.iter().find(|(known, _)| known.last() == key.last());
-        match elsewhere {
-            Some((known, _)) => fault.help(format!("`{}` is a key of [{}]", key[0], dotted(&known[..known.len() - 1]))),
-            None if siblings.is_empty() => {
-                fault.help(format!("the sections are {}", bracketed(&self.known_sections())))
-            }
-            None => fault.help(format!("the keys of [{}] are {}", dotted(section), siblings.join(", "))),
-        }
-    }
-
-    /// `ROHAS_SERVER_PORT` is a slip for `ROHAS_SERVER__PORT`; other variables of this prefix are not ours.
-    fn stray_variables(&mut self) {
-        for (name, place) in std::mem::take(&mut self.layers.strays) {
-            let meant = self
-                .read
-                .iter()
-                .map(|(path, _)| variable(&path[..path.len() - 1], &path[path.len() - 1]))
-                .find(|variable| variable.replace("__", "_") == name);
-            if let Some(meant) = meant {
-                let fault = Fault::new(format!("{name} is not a setting")).help(format!("did you mean {meant}?"));
-                self.secrets.push((place.source, place.value));
-                self.draft("settings::unknown-key", fault, place.source, place.key);
-            }
-        }
     }
 }
 
@@ -205,6 +106,21 @@ impl Section<'_> {
     /// The value of a key that may have none.
     pub(super) fn optional<T: Value>(&mut self, key: &str) -> Option<T> {
         self.checked(key, |_| None)
+    }
+
+    /// The value of a key on which the meaning of others depends.
+    pub(super) fn attempt<T: Value>(&mut self, key: &str) -> Result<Option<T>, Refused> {
+        let leaf = self.take(key);
+        leaf.map(|leaf| self.convert(&leaf, |_| None)).transpose()
+    }
+
+    /// Passes over what is left of this section: nobody can say whether it is right.
+    pub(super) fn skip_rest(&mut self) {
+        let path = self.path.clone();
+        let reader = &mut *self.reader;
+        reader.layers.tables.retain(|candidate, _| !candidate.starts_with(&path));
+        let skipped = reader.layers.leaves.extract_if(.., |candidate, _| candidate.starts_with(&path));
+        reader.secrets.extend(skipped.map(|(_, leaf)| (leaf.place.source, leaf.place.value)));
     }
 
     /// A duration that must not be zero.
@@ -229,7 +145,9 @@ impl Section<'_> {
     pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
         let leaf = self.take(key)?;
         let place = leaf.place.clone();
-        self.reader.secrets.push((place.source, place.value.clone()));
+        if !is_reference(&leaf) {
+            self.reader.secrets.push((place.source, place.value.clone()));
+        }
         let secret = convert::<String>(&leaf.value).and_then(|text| reference::secret(&text, &self.reader.root));
         match secret {
             Ok(secret) => Some(Secret::new(secret)),
@@ -270,15 +188,15 @@ impl Section<'_> {
 
     fn checked<T: Value>(&mut self, key: &str, check: impl Fn(&T) -> Option<Fault>) -> Option<T> {
         let leaf = self.take(key)?;
-        let place = leaf.place;
+        self.convert(&leaf, check).ok()
+    }
+
+    fn convert<T: Value>(&mut self, leaf: &Leaf, check: impl Fn(&T) -> Option<Fault>) -> Result<T, Refused> {
         let result = convert::<T>(&leaf.value).and_then(|value| check(&value).map_or(Ok(value), Err));
-        match result {
-            Ok(value) => Some(value),
-            Err(fault) => {
-                self.reader.draft("settings::value", fault, place.source, place.value);
-                None
-            }
-        }
+        result.map_err(|fault| {
+            self.reader.draft("settings::value", fault, leaf.place.source, leaf.place.value.clone());
+            Refused
+        })
     }
 
     fn take(&mut self, key: &str) -> Option<Leaf> {
@@ -316,22 +234,12 @@ fn convert<T: Value>(value: &LeafValue) -> Result<T, Fault> {
     }
 }
 
-/// The environment variable of a setting.
-fn variable(section: &[String], key: &str) -> String {
-    let parts: Vec<String> = section.iter().map(|part| part.to_uppercase()).collect();
-    format!("ROHAS_{}__{}", parts.join("__"), key.to_uppercase())
-}
-
-fn bracketed(sections: &[String]) -> String {
-    let sections: Vec<String> = sections.iter().map(|section| format!("[{section}]")).collect();
-    sections.join(", ")
-}
-
-/// Replaces the characters of a span by `*`, so that it has the same length and shows nothing.
-fn mask(text: &mut String, span: Range<usize>) {
-    if let Some(secret) = text.get(span.clone()) {
-        let stars: String =
-            secret.bytes().map(|byte| if byte == b'\n' || byte == b'"' { char::from(byte) } else { '*' }).collect();
-        text.replace_range(span, &stars);
+/// Whether a secret was written as a reference, which may be shown.
+fn is_reference(leaf: &Leaf) -> bool {
+    match (&leaf.value, &leaf.origin) {
+        // Strings of the file become text only by a reference in them.
+        (LeafValue::Text(_), Origin::File { .. }) => true,
+        (LeafValue::Text(text), _) => text.starts_with(reference::FILE_PREFIX),
+        (LeafValue::Toml(value), _) => value.as_str().is_some_and(|text| text.starts_with(reference::FILE_PREFIX)),
     }
 }

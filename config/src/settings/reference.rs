@@ -8,6 +8,9 @@ use std::path::Path;
 use super::layers::LeafValue;
 use super::value::Fault;
 
+/// What a reference to a file begins with.
+pub(super) const FILE_PREFIX: &str = "file:";
+
 /// Replaces the references in a value. A string with one becomes text, so that `port = "${PORT}"` is a number.
 pub(super) fn resolve(value: toml::Value, environment: &BTreeMap<String, String>) -> Result<LeafValue, Fault> {
     match value {
@@ -80,15 +83,14 @@ fn lookup<'a>(reference: &'a str, environment: &'a BTreeMap<String, String>) -> 
 
 /// The secret that a text stands for: the content of a file for `file:path`, else the text itself.
 pub(super) fn secret(text: &str, root: &Path) -> Result<String, Fault> {
-    let Some(path) = text.strip_prefix("file:") else { return non_empty(text.to_owned(), "the secret is empty") };
-    let path = root.join(path);
-    let content = fs::read_to_string(&path).map_err(|error| {
-        Fault::new(format!("cannot read the secret from {}: {error}", path.display()))
+    let Some(path) = text.strip_prefix(FILE_PREFIX) else { return non_empty(text.to_owned(), "the secret is empty") };
+    let content = fs::read_to_string(root.join(path)).map_err(|error| {
+        Fault::new(format!("cannot read the secret from {path}: {error}"))
             .help("relative paths count from the project's root")
     })?;
     // Editors and `echo` end a file with a line break that is not part of the secret.
     let secret = content.strip_suffix('\n').map_or(content.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
-    non_empty(secret.to_owned(), &format!("the secret in {} is empty", path.display()))
+    non_empty(secret.to_owned(), &format!("the secret in {path} is empty"))
 }
 
 fn non_empty(secret: String, message: &str) -> Result<String, Fault> {

@@ -87,7 +87,7 @@ impl Value for ByteSize {
             toml::Value::Integer(integer) => {
                 Err(Fault::new(format!("expected {EXPECTED}, found {integer}")).help("the smallest size is 1 byte"))
             }
-            _ => Err(Fault::new(format!("expected {EXPECTED}"))),
+            other => Err(Fault::mismatch(EXPECTED, other)),
         }
     }
 

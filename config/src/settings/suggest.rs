@@ -1,11 +1,21 @@
 //! Which of the known words was probably meant?
 
-/// The known word nearest to what was written, when it is near enough to be a slip.
+/// The known word nearest to what was written, when it is near enough to be a slip or the only one that begins so.
 pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = written.to_lowercase();
+    let known: Vec<&str> = known.into_iter().collect();
+    slip(&lower, &known).or_else(|| beginning(&lower, &known))
+}
+
+fn beginning<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
+    let mut longer = known.iter().filter(|word| written.len() >= 4 && word.starts_with(written));
+    longer.next().copied().filter(|_| longer.next().is_none())
+}
+
+fn slip<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
     known
-        .into_iter()
-        .map(|word| (strsim::damerau_levenshtein(&lower, &word.to_lowercase()), word))
+        .iter()
+        .map(|word| (strsim::damerau_levenshtein(written, &word.to_lowercase()), *word))
         .filter(|(distance, word)| *distance <= 1.max(word.chars().count() / 3))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, word)| word)
@@ -30,6 +40,7 @@ mod tests {
         assert_eq!(nearest("prot", ["host", "port"]), Some("port"));
         assert_eq!(nearest("Port", ["host", "port"]), Some("port"));
         assert_eq!(nearest("maxbody", ["max_body", "port"]), Some("max_body"));
+        assert_eq!(nearest("retention", ["retention_days", "port"]), Some("retention_days"));
         assert_eq!(nearest("colour", ["host", "port"]), None);
     }
 

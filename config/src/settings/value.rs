@@ -31,7 +31,7 @@ impl Fault {
         self.help(help)
     }
 
-    fn mismatch(expected: &str, found: &toml::Value) -> Self {
+    pub(super) fn mismatch(expected: &str, found: &toml::Value) -> Self {
         Self::new(format!("expected {expected}, found {}", describe(found)))
     }
 }
@@ -54,7 +54,7 @@ pub(super) trait Value: Sized {
 }
 
 /// What a value is, in words for a message; never the value of a string, which may be a secret.
-pub(super) fn describe(value: &toml::Value) -> String {
+fn describe(value: &toml::Value) -> String {
     match value {
         toml::Value::String(_) => "a string".to_owned(),
         toml::Value::Integer(integer) => format!("the integer {integer}"),
