@@ -9,6 +9,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::proptest;
 use rohas_config::settings::{Effective, Error, Loaded, Origin, Overrides, Problems, Settings, json_schema, reference};
 
 fn directory() -> PathBuf {
@@ -59,7 +60,8 @@ fn load(text: &str) -> Result<Loaded, Problems> {
 fn valid_files_have_the_expected_settings() {
     for path in fixtures("valid") {
         let text = fs::read_to_string(&path).unwrap();
-        let loaded = load(&text).unwrap_or_else(|problems| panic!("{}:\n{}", path.display(), problems.render(false)));
+        let loaded =
+            load(&text).unwrap_or_else(|problems| panic!("{}:\n{}", path.display(), problems.render(false, 110)));
         compare(&path.with_extension("expected"), &loaded.effective.to_text());
     }
 }
@@ -69,7 +71,7 @@ fn invalid_files_have_the_expected_problems() {
     for path in fixtures("invalid") {
         let text = fs::read_to_string(&path).unwrap();
         let problems = load(&text).err().unwrap_or_else(|| panic!("{} has no problem", path.display()));
-        let rendered = problems.render(false);
+        let rendered = problems.render(false, 110);
         let lines: Vec<&str> = rendered.lines().map(str::trim_end).collect();
         compare(&path.with_extension("expected"), &format!("{}\n", lines.join("\n").trim_start()));
     }
@@ -81,7 +83,7 @@ fn a_problem_shows_no_secret() {
         let text = fs::read_to_string(&path).unwrap();
         let problems = load(&text).unwrap_err();
         for shown in [
-            problems.render(false),
+            problems.render(false, 110),
             problems.to_string(),
             format!("{problems:?}"),
             serde_json::to_string(&problems).unwrap(),
@@ -184,6 +186,29 @@ fn the_settings_shown_are_a_file_with_the_same_meaning() {
     let shown = first.effective.to_text();
     let second = load(&shown).unwrap();
     assert_eq!(values(&first.effective), values(&second.effective));
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_reading_or_rendering_fail(text in "\\PC*") {
+        survive(&text);
+    }
+
+    #[test]
+    fn no_damage_to_a_file_makes_reading_or_rendering_fail(at in 0..1200_usize, length in 0..20_usize, new in "[\\[\\]\"'=.{}$ä\n#\u{0}]{0,4}") {
+        let mut characters: Vec<char> = fs::read_to_string(directory().join("valid/full.toml")).unwrap().chars().collect();
+        let start = at.min(characters.len());
+        let end = (start + length).min(characters.len());
+        characters.splice(start..end, new.chars());
+        survive(&characters.into_iter().collect::<String>());
+    }
+}
+
+fn survive(text: &str) {
+    match Settings::from_text(&directory().join("project"), Some(text), &Overrides::default()) {
+        Ok(loaded) => assert!(!loaded.effective.to_text().is_empty()),
+        Err(problems) => assert!(!problems.render(false, 110).is_empty() && !problems.to_string().is_empty()),
+    }
 }
 
 fn values(effective: &Effective) -> Vec<(String, serde_json::Value)> {

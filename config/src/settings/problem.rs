@@ -11,9 +11,6 @@ use serde_json::json;
 
 use super::layers::{Layers, position};
 
-/// Columns that a rendered problem takes, the same as of a schema's diagnostics.
-const WIDTH: usize = 110;
-
 /// One thing that is wrong, and where. Its JSON form is that of a schema's diagnostics.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -72,12 +69,13 @@ impl Problems {
         &self.0
     }
 
-    /// The problems for people: source lines with carets, and remedies. Without `color` there are no escape sequences.
+    /// The problems for a terminal of `width` columns: source lines with carets, and remedies. Without `color` there are
+    /// no escape sequences.
     #[must_use]
-    pub fn render(&self, color: bool) -> String {
+    pub fn render(&self, color: bool, width: usize) -> String {
         let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
         let handler =
-            GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_links(false).with_context_lines(1);
+            GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false).with_context_lines(1);
         let mut text = String::new();
         for problem in &self.0 {
             if handler.render_report(&mut text, problem).is_err() {

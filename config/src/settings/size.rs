@@ -38,7 +38,7 @@ impl ByteSize {
 
     /// The number of bytes.
     #[must_use]
-    pub const fn get(self) -> u64 {
+    pub const fn as_u64(self) -> u64 {
         self.0
     }
 

@@ -1,6 +1,7 @@
 //! What passes, what becomes of it, and what is said about the rest.
 
 use indexmap::IndexMap;
+use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop, prop_oneof, proptest};
 use serde_json::{Value, json};
 
 use super::{Changed, Fault, Shape};
@@ -403,4 +404,44 @@ fn path_parameters_are_converted_to_the_type_of_a_field() {
     assert_eq!(shape.convert_text("other", "5"), None);
     assert!(shape.has_field("q") && !shape.has_field("other"));
     assert!(!Shape::compile(&Schema::default(), &Type::Json).has_field("q"));
+}
+
+/// Values that come near an order.
+fn near_order() -> BoxedStrategy<Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-5..5_i32).prop_map(|whole| Value::from(f64::from(whole))),
+        prop_oneof!["pending", "paid", "Paid", "[a-zä]{0,4}"].prop_map(Value::from),
+    ];
+    let name = prop_oneof!["sku", "quantity", "status", "items", "note", "other"];
+    leaf.prop_recursive(4, 32, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((name.clone(), inner), 0..6)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+    .boxed()
+}
+
+proptest! {
+    #[test]
+    fn what_fits_passes_and_what_passed_passes_unchanged(value in near_order()) {
+        let shape = order();
+        let mut checked = value.clone();
+        let result = shape.check(&mut checked);
+        assert_eq!(shape.fits(&value), result.is_ok());
+        if let Ok(changed) = result {
+            assert_eq!(changed == Changed::Yes, checked != value);
+            assert_eq!(shape.check(&mut checked), Ok(Changed::No));
+        }
+    }
+
+    #[test]
+    fn valid_orders_pass(quantities in prop::collection::vec(1..i64::MAX, 1..5), note in any::<Option<String>>()) {
+        let items: Vec<Value> = quantities.iter().map(|quantity| json!({ "sku": "a", "quantity": quantity })).collect();
+        passes(&order(), json!({ "items": items, "status": "paid", "note": note }));
+    }
 }
