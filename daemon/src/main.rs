@@ -1,1 +1,30 @@
-fn main() {}
+//! rohas: one daemon that is pointed at a project directory and runs it.
+
+mod app;
+mod brokers;
+mod cli;
+mod control;
+mod dispatch;
+mod environment;
+mod lifecycle;
+mod lock;
+mod project;
+mod publish;
+mod recorder;
+mod screen;
+mod signals;
+mod trigger;
+mod version;
+mod virtualenv;
+mod watch;
+mod workers;
+
+use std::process::ExitCode;
+
+/// Many small allocations per request come and go on few threads: mimalloc serves those markedly faster than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,0 +1,106 @@
+//! What does a running daemon consist of? What every trigger shares, and how a new version takes over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use rohas_telemetry::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::brokers::Brokers;
+use crate::trigger::broker::Subscriptions;
+use crate::trigger::http::Site;
+use crate::version::Version;
+
+/// The parts of a daemon that outlive reloads.
+pub(crate) struct App {
+    pub(crate) brokers: Brokers,
+    pub(crate) telemetry: Handle,
+    /// Every task that must have ended before the daemon does.
+    pub(crate) tracker: TaskTracker,
+    /// Cancelled when the daemon begins to drain: nothing new is taken in from then on.
+    pub(crate) intake: CancellationToken,
+    pub(crate) requests: Gauge,
+    /// The present version. Swapped by `install` only.
+    site: ArcSwap<Site>,
+    ready: AtomicBool,
+}
+
+/// How many requests are running.
+#[derive(Default)]
+pub(crate) struct Gauge(AtomicUsize);
+
+/// Counts as one request until it is dropped.
+pub(crate) struct Entered {
+    app: Arc<App>,
+}
+
+impl App {
+    /// An app that serves its first version from the beginning; it takes in work once [`App::open`] is called.
+    pub(crate) fn new(brokers: Brokers, telemetry: Handle, tracker: TaskTracker, version: Arc<Version>) -> Arc<Self> {
+        Arc::new_cyclic(|app| Self {
+            brokers,
+            telemetry,
+            tracker,
+            intake: CancellationToken::new(),
+            requests: Gauge::default(),
+            site: ArcSwap::from_pointee(Site::new(app, version)),
+            ready: AtomicBool::new(false),
+        })
+    }
+
+    /// Lets a version take over: first its subscriptions, so that nothing it publishes finds no queue, then its routes.
+    /// What runs stays on the version it started on.
+    ///
+    /// # Errors
+    /// When a broker refuses a subscription; the old version then goes on.
+    pub(crate) async fn install(
+        self: &Arc<Self>,
+        version: Arc<Version>,
+        subscriptions: &mut Subscriptions,
+    ) -> Result<(), rohas_adapters::broker::Error> {
+        self.brokers.assign(&version.schema);
+        subscriptions.follow(self, &version).await?;
+        self.site.store(Arc::new(Site::new(&Arc::downgrade(self), version)));
+        Ok(())
+    }
+
+    pub(crate) fn site(&self) -> Arc<Site> {
+        self.site.load_full()
+    }
+
+    pub(crate) fn current(&self) -> Arc<Version> {
+        Arc::clone(&self.site.load().version)
+    }
+
+    /// Everything is bound and loaded.
+    pub(crate) fn open(&self) {
+        self.ready.store(true, Ordering::Relaxed);
+    }
+
+    /// Why the daemon should get no requests, if it shouldn't.
+    pub(crate) fn not_ready(&self) -> Option<&'static str> {
+        if self.intake.is_cancelled() {
+            return Some("it is shutting down");
+        }
+        (!self.ready.load(Ordering::Relaxed)).then_some("it is starting")
+    }
+
+    pub(crate) fn enter_request(self: &Arc<Self>) -> Entered {
+        self.requests.0.fetch_add(1, Ordering::Relaxed);
+        Entered { app: Arc::clone(self) }
+    }
+}
+
+impl Gauge {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.app.requests.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,79 @@
+//! Which broker carries which event? The settings name them; an event chooses one with `adapter:`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rohas_adapters::broker::{Broker, Consumer, Depth, Error, Publication, Subscription};
+use rohas_adapters::memory::Memory;
+use rohas_config::schema::Schema;
+use rohas_config::settings::{Adapter, Settings};
+
+/// All brokers of a daemon. They outlive reloads: what they hold belongs to no version.
+pub(crate) struct Brokers {
+    /// By name; the empty name is `[adapter]`.
+    brokers: HashMap<String, Arc<dyn Broker>>,
+    /// The broker's name per event. Replaced at a reload.
+    names: RwLock<HashMap<String, String>>,
+}
+
+impl Brokers {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let named = settings.adapters.iter().map(|(name, adapter)| (name.clone(), adapter));
+        let all = std::iter::once((String::new(), &settings.adapter)).chain(named);
+        Self { brokers: all.map(|(name, adapter)| (name, open(adapter))).collect(), names: RwLock::default() }
+    }
+
+    /// Takes over which event goes where.
+    pub(crate) fn assign(&self, schema: &Schema) {
+        let names = schema.events.values().map(|event| (event.name.clone(), event.adapter.clone().unwrap_or_default()));
+        *self.names.write().unwrap_or_else(PoisonError::into_inner) = names.collect();
+    }
+
+    pub(crate) async fn subscribe(&self, subscription: &Subscription) -> Result<Arc<dyn Consumer>, Error> {
+        self.of(&subscription.event).subscribe(subscription).await
+    }
+
+    pub(crate) async fn publish(&self, publications: Vec<Publication>) -> Result<(), Error> {
+        for (broker, publications) in self.divide(publications) {
+            broker.publish(publications).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn try_publish(&self, publications: Vec<Publication>) -> Result<(), Error> {
+        for (broker, publications) in self.divide(publications) {
+            broker.try_publish(publications).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn depths(&self) -> Vec<Depth> {
+        self.brokers.values().flat_map(|broker| broker.depths()).collect()
+    }
+
+    fn of(&self, event: &str) -> &Arc<dyn Broker> {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let named = names.get(event).and_then(|name| self.brokers.get(name));
+        named.unwrap_or_else(|| &self.brokers[""])
+    }
+
+    fn divide(&self, publications: Vec<Publication>) -> Vec<(&Arc<dyn Broker>, Vec<Publication>)> {
+        let mut parts: Vec<(&Arc<dyn Broker>, Vec<Publication>)> = Vec::new();
+        for publication in publications {
+            let broker = self.of(&publication.envelope.event);
+            match parts.iter_mut().find(|(known, _)| Arc::ptr_eq(known, broker)) {
+                Some((_, part)) => part.push(publication),
+                None => parts.push((broker, vec![publication])),
+            }
+        }
+        parts
+    }
+}
+
+fn open(adapter: &Adapter) -> Arc<dyn Broker> {
+    match adapter {
+        Adapter::Memory(memory) => {
+            Arc::new(Memory::new(usize::try_from(memory.buffer_size.get()).unwrap_or(usize::MAX)))
+        }
+    }
+}

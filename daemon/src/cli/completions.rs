@@ -1,0 +1,17 @@
+//! `rohas completions`: a script that completes commands and flags in a shell.
+
+use clap::{Args, CommandFactory as _};
+use clap_complete::Shell;
+
+use crate::cli::{Cli, Outcome};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The shell
+    shell: Shell,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Outcome {
+    clap_complete::generate(arguments.shell, &mut Cli::command(), "rohas", &mut std::io::stdout());
+    Ok(())
+}

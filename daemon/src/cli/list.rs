@@ -1,0 +1,96 @@
+//! `rohas list-handlers` and `rohas list-events`: what does the schema declare?
+
+use std::path::PathBuf;
+
+use clap::Args;
+use rohas_config::schema::Schema;
+use rohas_config::schema::model::Type;
+use serde_json::json;
+
+use crate::cli::{Common, Failure, Outcome, print_json};
+use crate::environment;
+use crate::project::Unsound;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Schema file or directory; `schema` in the project by default
+    path: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn schema(common: &Common, arguments: &Arguments) -> Result<Schema, Failure> {
+    let project = common.project(arguments.path.as_deref(), environment::overrides())?;
+    let sources = rohas_config::schema::load(&project.root, &project.schema)?;
+    let checked = rohas_config::schema::check(&sources, &rohas_config::schema::Context::default());
+    checked.schema.ok_or_else(|| {
+        let color = environment::color(&std::io::stderr());
+        Failure::Invalid(Unsound::Schema(checked.diagnostics).render(color))
+    })
+}
+
+pub(super) fn handlers(common: &Common, arguments: &Arguments) -> Outcome {
+    let schema = schema(common, arguments)?;
+    if arguments.json {
+        return print_json(&json!({
+            "apis": schema.apis.values().map(|api| json!({"name": api.name, "method": api.method.as_str(), "path": api.path.source})).collect::<Vec<_>>(),
+            "events": schema.events.values().map(|event| json!({"name": event.name, "handlers": event.handlers})).collect::<Vec<_>>(),
+            "crons": schema.crons.values().map(|cron| json!({"name": cron.name, "schedule": cron.schedule})).collect::<Vec<_>>(),
+            "websockets": schema.websockets.values().map(|ws| json!({"name": ws.name, "path": ws.path.source})).collect::<Vec<_>>(),
+        }));
+    }
+    println!("API Handlers:");
+    for api in schema.apis.values() {
+        println!("  - {} ({} {})", api.name, api.method.as_str(), api.path.source);
+    }
+    println!("\nEvent Handlers:");
+    for event in schema.events.values() {
+        println!("  - {} (handlers: {:?})", event.name, event.handlers);
+    }
+    println!("\nCron Jobs:");
+    for cron in schema.crons.values() {
+        println!("  - {} ({})", cron.name, cron.schedule);
+    }
+    println!("\nWebSockets:");
+    for ws in schema.websockets.values() {
+        println!("  - {} ({})", ws.name, ws.path.source);
+    }
+    Ok(())
+}
+
+pub(super) fn events(common: &Common, arguments: &Arguments) -> Outcome {
+    let schema = schema(common, arguments)?;
+    if arguments.json {
+        let events = schema.events.values().map(|event| {
+            json!({"name": event.name, "payload": type_text(&event.payload), "handlers": event.handlers, "triggers": event.triggers})
+        });
+        return print_json(&events.collect::<Vec<_>>());
+    }
+    println!("Events:");
+    for event in schema.events.values() {
+        println!("\n  {}", event.name);
+        println!("    Payload: {}", type_text(&event.payload));
+        println!("    Handlers: {:?}", event.handlers);
+        if !event.triggers.is_empty() {
+            println!("    Triggers: {:?}", event.triggers);
+        }
+    }
+    Ok(())
+}
+
+/// The type as it is written in a schema.
+fn type_text(ty: &Type) -> String {
+    match ty {
+        Type::Int => "Int".to_owned(),
+        Type::Float => "Float".to_owned(),
+        Type::String => "String".to_owned(),
+        Type::Boolean => "Boolean".to_owned(),
+        Type::DateTime => "DateTime".to_owned(),
+        Type::Json => "Json".to_owned(),
+        Type::Bytes => "Bytes".to_owned(),
+        Type::Enum(name) | Type::Record(name) => name.clone(),
+        Type::Array(item) => format!("{}[]", type_text(item)),
+        Type::Map(value) => format!("Map<{}>", type_text(value)),
+    }
+}

@@ -1,0 +1,193 @@
+//! What can be asked of `rohas` on the command line? One file per command.
+//!
+//! Results go to stdout, logs and errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the project is invalid.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "commands talk to the person who typed them")]
+
+mod codegen;
+mod completions;
+mod config;
+mod daemon;
+mod doctor;
+mod events;
+mod fmt;
+mod init;
+mod list;
+mod traces;
+mod validate;
+mod version;
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use rohas_config::settings::Overrides;
+use tracing_subscriber::EnvFilter;
+
+use crate::environment;
+use crate::project::Project;
+
+/// Runs event-driven projects: HTTP requests and events go to typed handlers, every hop is recorded.
+#[derive(Debug, Parser)]
+#[command(name = "rohas", version, max_term_width = 110)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// The project's directory
+    #[arg(long, global = true, default_value = ".", value_name = "DIR")]
+    project: PathBuf,
+    /// How log records on stderr look
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// One line for people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a new project
+    Init(init::Arguments),
+    /// Run a project and follow edits of its files
+    Dev(daemon::Dev),
+    /// Run a project in production: strict, without watcher and code generation
+    Run(daemon::Run),
+    /// Check the schema
+    Validate(validate::Arguments),
+    /// Generate code from the schema
+    Codegen(codegen::Arguments),
+    /// Format schema files
+    Fmt(fmt::Arguments),
+    /// List APIs, events, cron jobs and WebSockets with their handlers
+    ListHandlers(list::Arguments),
+    /// List events with payloads and handlers
+    ListEvents(list::Arguments),
+    /// Publish events
+    #[command(subcommand)]
+    Events(events::Command),
+    /// Look at what was recorded
+    #[command(subcommand)]
+    Traces(traces::Command),
+    /// Look at the settings
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Check everything a project needs to run
+    Doctor(doctor::Arguments),
+    /// Print a completion script for a shell
+    Completions(completions::Arguments),
+    /// Print the version
+    Version,
+}
+
+/// How a command ended, besides well.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It could not be done.
+    Failed(anyhow::Error),
+    /// The project is invalid; this is the text that says so.
+    Invalid(String),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+type Outcome = Result<(), Failure>;
+
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging(&cli);
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Failed(error)) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::from(1)
+        }
+        Err(Failure::Invalid(text)) => {
+            eprint!("{text}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Outcome {
+    let common = &cli.common;
+    match cli.command {
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Dev(arguments) => daemon::dev(common, &arguments),
+        Command::Run(arguments) => daemon::run(common, &arguments),
+        Command::Validate(arguments) => validate::run(common, &arguments),
+        Command::Codegen(arguments) => codegen::run(common, &arguments),
+        Command::Fmt(arguments) => fmt::run(common, &arguments),
+        Command::ListHandlers(arguments) => list::handlers(common, &arguments),
+        Command::ListEvents(arguments) => list::events(common, &arguments),
+        Command::Events(command) => events::run(common, command),
+        Command::Traces(command) => traces::run(common, command),
+        Command::Config(command) => config::run(common, &command),
+        Command::Doctor(arguments) => doctor::run(common, &arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Version => version::run(),
+    }
+}
+
+fn start_logging(cli: &Cli) {
+    let asked = environment::log_filter();
+    let filter = asked.unwrap_or_else(|| "info".to_owned());
+    let (filter, complaint) = match EnvFilter::try_new(&filter) {
+        Ok(filter) => (filter, None),
+        Err(error) => (EnvFilter::new("info"), Some(error)),
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match cli.common.log_format {
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    if let Some(error) = complaint {
+        tracing::warn!(%error, "RUST_LOG cannot be read; records from info upwards are shown");
+    }
+}
+
+impl Common {
+    /// The project's directory as an absolute path.
+    fn root(&self) -> Result<PathBuf, Failure> {
+        let path = environment::absolute(&self.project)?;
+        path.canonicalize().map_err(|error| {
+            Failure::Failed(
+                anyhow::Error::new(error).context(format!("cannot open the project directory {}", path.display())),
+            )
+        })
+    }
+
+    fn project(&self, schema: Option<&Path>, overrides: Overrides) -> Result<Project, Failure> {
+        let root = self.root()?;
+        let schema = match schema {
+            Some(schema) => environment::absolute(schema)?,
+            None => root.join("schema"),
+        };
+        Ok(Project { root, schema, overrides })
+    }
+}
+
+/// A runtime for commands that talk to a daemon or are one.
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T, std::io::Error> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future))
+}
+
+/// Prints a value for programs.
+fn print_json(value: &impl serde::Serialize) -> Outcome {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! `rohas version`: exactly one line.
+
+use crate::cli::Outcome;
+
+pub(super) fn run() -> Outcome {
+    println!("rohas {}", env!("CARGO_PKG_VERSION"));
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! How is one piece of work run? Every trigger takes this way: handler with a deadline, emits planned, emits published, recorded.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rohas_adapters::broker::{self, Publication};
+use rohas_handlers_host::{Completed, HandlerError, HostError, Input, Invocation, Outcome};
+use rohas_telemetry::{Phase, Status};
+use uuid::Uuid;
+
+use crate::brokers::Brokers;
+use crate::publish::{self, Cause};
+use crate::recorder::Recorder;
+use crate::version::{HandlerRef, Version};
+
+/// What is to be run.
+pub(crate) struct Work<'a> {
+    pub(crate) version: &'a Version,
+    pub(crate) handler: &'a HandlerRef,
+    pub(crate) triggers: &'a [Arc<str>],
+    /// Id of the request or event that is handled.
+    pub(crate) cause: Uuid,
+    /// How many events lie between the root stimulus and this.
+    pub(crate) hops: u32,
+    pub(crate) attempt: u32,
+    pub(crate) timeout: Duration,
+    pub(crate) input: Input,
+    pub(crate) body: Bytes,
+    /// Whether the handler's emits may wait for room: requests wait until their deadline, deliveries never do.
+    pub(crate) room: Room,
+}
+
+/// What to do when a queue that is published to is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Wait for room until the deadline.
+    Await,
+    /// Try a few times; a consumer that waited for room that only it can make would wait for ever.
+    Try,
+}
+
+/// Why a piece of work has no result.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{}: {}", .0.kind, .0.message)]
+    Rejected(HandlerError),
+    #[error("{}: {}", .0.kind, .0.message)]
+    Failed(HandlerError),
+    #[error("{}: {}", .error.kind, .error.message)]
+    Retry { after: Duration, error: HandlerError },
+    #[error(transparent)]
+    Host(#[from] HostError),
+    #[error(transparent)]
+    Emit(#[from] publish::Error),
+    #[error("what the handler emitted could not be published: {0}")]
+    Publish(#[source] broker::Error),
+    #[error("the queues of the events that the handler emitted stayed full until its deadline")]
+    NoRoom,
+}
+
+/// Pause between two tries to publish into a full queue.
+const ROOM_PAUSE: Duration = Duration::from_millis(20);
+
+/// Runs a handler and publishes what it emits. When this returns `Ok`, every emit is where its broker keeps it.
+pub(crate) async fn run(work: Work<'_>, brokers: &Brokers, recorder: &mut Recorder) -> Result<Completed, Error> {
+    let deadline = tokio::time::Instant::now() + work.timeout;
+    let began = Instant::now();
+    recorder.handler(&work.handler.name);
+    let incoming = matches!(work.input, Input::Event(_)).then(|| work.body.clone());
+    let invocation = Invocation {
+        handler: work.handler.index,
+        attempt: work.attempt,
+        deadline,
+        trace_id: recorder.context().trace_id,
+        input: work.input,
+        body: work.body,
+    };
+    let mut finished = work.version.host.invoke(invocation).await;
+    recorder.span(Phase::Handler, began);
+    recorder.logs(&mut finished);
+    let completed = completed(finished.result)?;
+
+    let cause = Cause {
+        id: work.cause,
+        handler: &work.handler.name,
+        trace: recorder.context(),
+        hops: work.hops + 1,
+        incoming: incoming.as_ref(),
+    };
+    let publications = publish::plan(work.version, &completed, work.triggers, &cause)?;
+    if publications.is_empty() {
+        return Ok(completed);
+    }
+    let began = Instant::now();
+    let emitted: Vec<_> = publications.iter().map(|p| (Arc::clone(&p.envelope.event), p.envelope.id)).collect();
+    let published = publish_all(brokers, publications, work.room, deadline).await;
+    recorder.span(Phase::Publish, began);
+    published?;
+    for (event, id) in emitted {
+        recorder.emit(&event, id);
+    }
+    Ok(completed)
+}
+
+fn completed(result: Result<Outcome, HostError>) -> Result<Completed, Error> {
+    match result? {
+        Outcome::Completed(completed) => Ok(completed),
+        Outcome::Rejected(error) => Err(Error::Rejected(error)),
+        Outcome::Failed(error) => Err(Error::Failed(error)),
+        Outcome::Retry { after, error } => Err(Error::Retry { after, error }),
+    }
+}
+
+async fn publish_all(
+    brokers: &Brokers,
+    publications: Vec<Publication>,
+    room: Room,
+    deadline: tokio::time::Instant,
+) -> Result<(), Error> {
+    match room {
+        Room::Await => match tokio::time::timeout_at(deadline, brokers.publish(publications)).await {
+            Ok(outcome) => outcome.map_err(Error::Publish),
+            Err(_elapsed) => Err(Error::NoRoom),
+        },
+        Room::Try => loop {
+            match brokers.try_publish(publications.clone()).await {
+                Err(broker::Error::Full { .. }) if tokio::time::Instant::now() + ROOM_PAUSE < deadline => {
+                    tokio::time::sleep(ROOM_PAUSE).await;
+                }
+                outcome => return outcome.map_err(Error::Publish),
+            }
+        },
+    }
+}
+
+impl Error {
+    /// Puts the error on the record.
+    pub(crate) fn record(&self, recorder: &mut Recorder) {
+        match self {
+            Self::Rejected(error) => recorder.handler_error(Status::Rejected, error),
+            // A typed error is the handler's answer, not its failure.
+            Self::Failed(error) if error.expected => recorder.handler_error(Status::Rejected, error),
+            Self::Failed(error) => recorder.handler_error(Status::Failed, error),
+            Self::Retry { error, .. } => recorder.handler_error(Status::Retrying, error),
+            Self::Host(error) => recorder.failure(host_status(error), self.code(), &error.to_string()),
+            Self::Emit(error) => recorder.failure(Status::Failed, error.code(), &error.to_string()),
+            Self::Publish(_) | Self::NoRoom => recorder.failure(Status::Busy, self.code(), &self.to_string()),
+        }
+    }
+
+    /// The error body's code for errors of ours.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Rejected(_) => "rejected",
+            Self::Failed(_) => "handler_failed",
+            Self::Retry { .. } => "retry",
+            Self::Host(HostError::TimedOut | HostError::NeverStarted) => "timeout",
+            Self::Host(HostError::WorkerDied(_)) => "worker_died",
+            Self::Host(HostError::NotLoaded(_)) => "handler_not_loaded",
+            Self::Host(HostError::Busy) | Self::Publish(_) | Self::NoRoom => "too_busy",
+            Self::Host(HostError::Closed) => "shutting_down",
+            Self::Emit(error) => error.code(),
+        }
+    }
+}
+
+fn host_status(error: &HostError) -> Status {
+    match error {
+        HostError::TimedOut | HostError::NeverStarted => Status::TimedOut,
+        HostError::WorkerDied(_) => Status::Crashed,
+        HostError::NotLoaded(_) => Status::Failed,
+        HostError::Busy => Status::Busy,
+        HostError::Closed => Status::Cancelled,
+    }
+}

@@ -1,0 +1,259 @@
+//! How does a daemon live? Lock, check, open, bind, load, serve, reload, drain: in this order, and back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rohas_handlers_host::load::Report;
+use rohas_telemetry::Service;
+use tokio_util::task::TaskTracker;
+
+use crate::app::App;
+use crate::brokers::Brokers;
+use crate::control;
+use crate::lock::Lock;
+use crate::project::{Project, Sound, Unsound};
+use crate::screen::Screen;
+use crate::signals::Signals;
+use crate::trigger::broker::Subscriptions;
+use crate::trigger::http::Listener;
+use crate::version::Version;
+use crate::watch::Watcher;
+use crate::workers::{self, Surroundings};
+
+/// How a daemon is to be run.
+pub(crate) struct Plan {
+    pub(crate) project: Project,
+    pub(crate) surroundings: Surroundings,
+    /// `dev`: watch, generate code, wait for a broken schema to be mended, show errors to callers.
+    pub(crate) development: bool,
+    pub(crate) screen: Screen,
+}
+
+/// Why a daemon did not start. Each has its own exit code.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Unsound(#[from] Unsound),
+    #[error(transparent)]
+    Lock(#[from] crate::lock::Error),
+    #[error(transparent)]
+    Telemetry(#[from] rohas_telemetry::Error),
+    #[error("cannot listen on {address}")]
+    Bind { address: String, source: std::io::Error },
+    #[error("cannot open the control socket {path}")]
+    Control { path: String, source: std::io::Error },
+    #[error(transparent)]
+    Workers(#[from] workers::Error),
+    #[error(transparent)]
+    Broker(#[from] rohas_adapters::broker::Error),
+    #[error("cannot watch the project")]
+    Watch(#[from] notify::Error),
+    #[error("cannot set up signals")]
+    Signals(#[source] std::io::Error),
+    #[error("the handlers have errors; `rohas run` starts only when all of them load")]
+    Handlers,
+}
+
+/// Runs a daemon until it is told to stop.
+pub(crate) async fn run(plan: Plan) -> Result<(), Error> {
+    let _lock = Lock::take(&plan.project.root)?;
+    let mut signals = Signals::new().map_err(Error::Signals)?;
+    let Some((sound, mut watcher)) = first_sound(&plan, &mut signals).await? else { return Ok(()) };
+    plan.screen.warnings(&sound);
+
+    let settings = Arc::clone(&sound.settings);
+    let (telemetry, service) = rohas_telemetry::open(telemetry_options(&plan.project, &sound))?;
+    let address = settings.server.host.with_port(settings.server.port);
+    let listener =
+        Listener::bind(&settings.server).await.map_err(|source| Error::Bind { address: address.clone(), source })?;
+    let bound = listener.address().map_err(|source| Error::Bind { address, source })?;
+
+    let tracker = TaskTracker::new();
+    let version = load(&plan, &sound, 1, &tracker).await?;
+    let broken = plan.screen.load_errors(&version.handlers, &version.host.report());
+    if broken && !plan.development {
+        return Err(Error::Handlers);
+    }
+    let app = App::new(Brokers::new(&settings), telemetry, tracker, Arc::clone(&version));
+    let mut subscriptions = Subscriptions::default();
+    app.install(Arc::clone(&version), &mut subscriptions).await?;
+    drop(version);
+    let control = control::Socket::bind(&plan.project.root, bound)
+        .map_err(|(path, source)| Error::Control { path: path.display().to_string(), source })?;
+    app.tracker.spawn(control.run(Arc::clone(&app)));
+    app.tracker.spawn(listener.run(Arc::clone(&app)));
+    app.open();
+    plan.screen.serving(&app.current(), bound);
+
+    let mut reloader = Reloader { plan: &plan, app: Arc::clone(&app), subscriptions, number: 1 };
+    loop {
+        tokio::select! {
+            () = signals.stop() => break,
+            () = async { changed(watcher.as_mut()).await; reloader.reload().await } => {}
+        }
+    }
+    drop(watcher);
+    drain(&plan, reloader, &mut signals, service).await
+}
+
+async fn changed(watcher: Option<&mut Watcher>) {
+    match watcher {
+        Some(watcher) => watcher.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads the project. In development a broken schema is shown and waited for; `None` when it is stopped meanwhile.
+async fn first_sound(plan: &Plan, signals: &mut Signals) -> Result<Option<(Sound, Option<Watcher>)>, Error> {
+    if !plan.development {
+        let sound = plan.project.read(true)?;
+        sound.check_generated(&plan.project.root)?;
+        return Ok(Some((sound, None)));
+    }
+    // The settings come first: a daemon whose configuration is broken has nothing to wait for.
+    plan.project.settings().map_err(Unsound::from)?;
+    let mut watcher = Watcher::new(&plan.project.root)?;
+    loop {
+        match plan.project.read(false) {
+            Ok(sound) => {
+                generate(plan, &sound)?;
+                watcher.settle();
+                return Ok(Some((sound, Some(watcher))));
+            }
+            Err(unsound) if unsound.is_in_schema() => plan.screen.waiting(&unsound),
+            Err(unsound) => return Err(unsound.into()),
+        }
+        tokio::select! {
+            () = watcher.changed() => {}
+            () = signals.stop() => return Ok(None),
+        }
+    }
+}
+
+fn generate(plan: &Plan, sound: &Sound) -> Result<(), Unsound> {
+    let changes = rohas_codegen::sync(&plan.project.root, &sound.generated())?;
+    plan.screen.generated(&changes);
+    Ok(())
+}
+
+async fn load(plan: &Plan, sound: &Sound, number: u64, tracker: &TaskTracker) -> Result<Arc<Version>, workers::Error> {
+    let root = &plan.project.root;
+    let (host, handlers) = workers::start(root, sound, &plan.surroundings, plan.development, tracker).await?;
+    let project = (Arc::clone(&sound.settings), Arc::clone(&sound.schema));
+    Ok(Arc::new(Version::new(number, project, handlers, host, plan.development)))
+}
+
+fn telemetry_options(project: &Project, sound: &Sound) -> rohas_telemetry::Options {
+    let telemetry = &sound.settings.telemetry;
+    let days = telemetry.retention_days;
+    rohas_telemetry::Options {
+        path: telemetry.directory(&project.root),
+        retention: (days > 0).then(|| Duration::from_secs(u64::from(days) * 24 * 60 * 60)),
+        max_bytes: Some(telemetry.max_bytes.as_u64()),
+        max_cache_size: usize::try_from(telemetry.max_cache_size).unwrap_or(usize::MAX),
+        traces: telemetry.enable_traces,
+        logs: telemetry.enable_logs,
+    }
+}
+
+/// Brings edits to life.
+struct Reloader<'a> {
+    plan: &'a Plan,
+    app: Arc<App>,
+    subscriptions: Subscriptions,
+    number: u64,
+}
+
+impl Reloader<'_> {
+    /// Reads the project anew and lets it take over if it is sound; otherwise the last good version goes on.
+    async fn reload(&mut self) {
+        let began = Instant::now();
+        match self.try_reload().await {
+            Ok(()) => self.plan.screen.reloaded(&self.app.current(), began.elapsed()),
+            Err(Kept::Unsound(unsound)) => self.plan.screen.kept(&unsound.render(self.plan.screen.color)),
+            Err(Kept::Workers(error)) => self.plan.screen.kept(&format!("{error}\n")),
+            Err(Kept::Broker(error)) => self.plan.screen.kept(&format!("{error}\n")),
+            Err(Kept::Reader) => self.plan.screen.kept("error: the project could not be read\n"),
+            Err(Kept::Handlers) => self.plan.screen.kept(""),
+        }
+    }
+
+    async fn try_reload(&mut self) -> Result<(), Kept> {
+        let project = self.plan.project.clone();
+        let reading = tokio::task::spawn_blocking(move || project.read(false));
+        let sound = reading.await.map_err(|_panicked| Kept::Reader)??;
+        let current = self.app.current();
+        self.plan.screen.needs_restart(&current.settings, &sound.settings);
+        self.plan.screen.warnings(&sound);
+        if sound.schema != current.schema {
+            generate(self.plan, &sound)?;
+        }
+        let version = load(self.plan, &sound, self.number + 1, &self.app.tracker).await.map_err(Kept::Workers)?;
+        if breaks_more(&current, &version) {
+            self.plan.screen.load_errors(&version.handlers, &version.host.report());
+            return Err(Kept::Handlers);
+        }
+        self.plan.screen.load_errors(&version.handlers, &version.host.report());
+        drop(current);
+        self.app.install(version, &mut self.subscriptions).await.map_err(Kept::Broker)?;
+        self.number += 1;
+        Ok(())
+    }
+}
+
+/// Why the last good version goes on.
+#[derive(Debug, thiserror::Error)]
+enum Kept {
+    #[error(transparent)]
+    Unsound(#[from] Unsound),
+    #[error(transparent)]
+    Workers(workers::Error),
+    #[error(transparent)]
+    Broker(rohas_adapters::broker::Error),
+    #[error("handlers do not load")]
+    Handlers,
+    #[error("the project could not be read")]
+    Reader,
+}
+
+/// Whether a handler that loads now would no longer do so.
+fn breaks_more(current: &Version, next: &Version) -> bool {
+    let broken = |version: &Version, report: &Report| -> Vec<String> {
+        let failed = version.handlers.iter().zip(&report.handlers).filter(|(_, loaded)| !loaded.ok);
+        failed.map(|(handler, _)| format!("{:?} {} {}", handler.kind, handler.owner, handler.name)).collect()
+    };
+    let before = broken(current, &current.host.report());
+    broken(next, &next.host.report()).iter().any(|handler| !before.contains(handler))
+}
+
+/// Takes in nothing new, finishes what runs within the grace, and closes the stores.
+async fn drain(plan: &Plan, reloader: Reloader<'_>, signals: &mut Signals, telemetry: Service) -> Result<(), Error> {
+    let Reloader { app, subscriptions, .. } = reloader;
+    plan.screen.draining(app.requests.count());
+    app.intake.cancel();
+    drop(subscriptions);
+    let version = app.current();
+    let grace = version.settings.server.drain_grace;
+    let tracker = app.tracker.clone();
+    let quiet = async {
+        while app.requests.count() > 0 || version.host.in_flight() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        () = quiet => {}
+        () = tokio::time::sleep(grace) => plan.screen.cut_off(app.requests.count() + version.host.in_flight()),
+        () = signals.stop() => return Ok(()),
+    }
+    drop(version);
+    drop(app);
+    tracker.close();
+    tracing::debug!("work is done; workers end");
+    tokio::select! {
+        () = tracker.wait() => {}
+        () = tokio::time::sleep(grace) => tracing::warn!("workers or connections did not end in time"),
+        () = signals.stop() => return Ok(()),
+    }
+    telemetry.shutdown()?;
+    Ok(())
+}

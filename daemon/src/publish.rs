@@ -1,0 +1,233 @@
+//! What is emitted after a handler's success, and how? The only place that makes envelopes.
+//!
+//! Ids follow from the cause, so that running a handler again emits the same events: UUIDv5(cause, handler, event, n).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use rohas_adapters::broker::Publication;
+use rohas_adapters::{Envelope, TraceContext};
+use rohas_config::schema::shape::{Changed, Fault};
+use rohas_handlers_host::Completed;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::version::{EventRoute, Version};
+
+/// What emits are caused by.
+pub(crate) struct Cause<'a> {
+    /// Id of the request or event that was handled.
+    pub(crate) id: Uuid,
+    /// The handler that emits.
+    pub(crate) handler: &'a Arc<str>,
+    /// The trace, with the handler's span as parent.
+    pub(crate) trace: TraceContext,
+    /// How many events lie before those emitted.
+    pub(crate) hops: u32,
+    /// The payload of the event that was handled; forwarded by a handler that returns nothing.
+    pub(crate) incoming: Option<&'a Bytes>,
+}
+
+/// Why a handler's emits cannot be published. The handler has failed then; nothing is emitted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("unknown event {name}; the schema declares {known}")]
+    Unknown { name: String, known: String },
+    #[error("the payload for {event} does not fit its type: {}", faults_text(.faults))]
+    Misfit { event: Arc<str>, faults: Vec<Fault> },
+    #[error("the result does not fit the payload of {event}, which the schema triggers: {}; call state.set_payload(\"{event}\", ...) or return what fits", faults_text(.faults))]
+    ResultMisfit { event: Arc<str>, faults: Vec<Fault> },
+    #[error("the payload for {event} is not JSON: {source}")]
+    NotJson { event: Arc<str>, source: serde_json::Error },
+    #[error(
+        "{hops} events in a row have caused each other, the limit is {limit}; raise events.hop_limit if this is no loop"
+    )]
+    TooManyHops { hops: u32, limit: u32 },
+}
+
+impl Error {
+    /// The error body's code.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown { .. } => "unknown_event",
+            Self::Misfit { .. } | Self::ResultMisfit { .. } | Self::NotJson { .. } => "invalid_emit",
+            Self::TooManyHops { .. } => "hop_limit",
+        }
+    }
+}
+
+fn faults_text(faults: &[Fault]) -> String {
+    let text: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    text.join("; ")
+}
+
+/// All that a handler's success emits: what it triggered itself, in call order, then what the schema triggers and it did not.
+pub(crate) fn plan(
+    version: &Version,
+    completed: &Completed,
+    triggers: &[Arc<str>],
+    cause: &Cause<'_>,
+) -> Result<Vec<Publication>, Error> {
+    if completed.emits.is_empty() && triggers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let limit = version.settings.events.hop_limit.get();
+    if cause.hops > limit {
+        return Err(Error::TooManyHops { hops: cause.hops, limit });
+    }
+    let mut publications = Vec::with_capacity(completed.emits.len() + triggers.len());
+    for emit in &completed.emits {
+        let route = route(version, &emit.event)?;
+        let data = fit(route, &emit.payload)?;
+        let envelope = envelope(route, data, emit.key.as_deref(), cause, publications.len());
+        publications.push(Publication { envelope, delay: emit.delay });
+    }
+    for event in triggers {
+        if completed.emits.iter().any(|emit| *emit.event == **event) {
+            continue;
+        }
+        let route = route(version, event)?;
+        let data = automatic_payload(route, completed, cause.incoming)?;
+        let envelope = envelope(route, data, None, cause, publications.len());
+        publications.push(Publication { envelope, delay: Duration::ZERO });
+    }
+    Ok(publications)
+}
+
+/// One event published from outside of handlers.
+pub(crate) fn root(version: &Version, event: &str, payload: &Bytes, cause: &Cause<'_>) -> Result<Publication, Error> {
+    let route = route(version, event)?;
+    let data = fit(route, payload)?;
+    let envelope = Envelope { id: cause.id, ..envelope(route, data, None, cause, 0) };
+    Ok(Publication { envelope, delay: Duration::ZERO })
+}
+
+fn route<'a>(version: &'a Version, name: &str) -> Result<&'a EventRoute, Error> {
+    version.events.get(name).map(AsRef::as_ref).ok_or_else(|| {
+        let mut known: Vec<&str> = version.events.keys().map(AsRef::as_ref).collect();
+        known.sort_unstable();
+        let known = if known.is_empty() { "no events".to_owned() } else { known.join(", ") };
+        Error::Unknown { name: name.to_owned(), known }
+    })
+}
+
+struct Payload {
+    data: Bytes,
+    value: Value,
+}
+
+/// The payload of an event that the schema triggers: `set_payload`'s, else the result as it is when it fits, else its `data`
+/// member. A handler of an event that returns nothing passes on what it was given, if that fits.
+fn automatic_payload(route: &EventRoute, completed: &Completed, incoming: Option<&Bytes>) -> Result<Payload, Error> {
+    if let Some((_, payload)) = completed.sets.iter().find(|(event, _)| **event == *route.name) {
+        return fit(route, payload);
+    }
+    let result = parse(route, &completed.reply)?;
+    let faults = match check(route, result.clone()) {
+        Ok(payload) => return Ok(payload),
+        Err(faults) => faults,
+    };
+    let fallback = match (&result, incoming) {
+        (Value::Null, Some(incoming)) => Some(parse(route, incoming)?),
+        (Value::Object(members), _) => members.get("data").cloned(),
+        _ => None,
+    };
+    fallback
+        .and_then(|value| check(route, value).ok())
+        .ok_or_else(|| Error::ResultMisfit { event: Arc::clone(&route.name), faults })
+}
+
+/// Fits a payload to its type. Two habits of projects written for the original are understood: a scalar given as the
+/// member `payload` or as the only member of an object, and snake_case names for camelCase fields.
+fn fit(route: &EventRoute, payload: &Bytes) -> Result<Payload, Error> {
+    let value = parse(route, payload)?;
+    let faults = match check(route, value.clone()) {
+        Ok(fitting) => return Ok(fitting),
+        Err(faults) => faults,
+    };
+    let other = match value {
+        Value::Object(members) if route.structured => Some(Value::Object(
+            members.into_iter().map(|(name, value)| (camel_case(&name).into_owned(), value)).collect(),
+        )),
+        Value::Object(mut members) => match members.remove("payload") {
+            Some(value) => Some(value),
+            None if members.len() == 1 => members.into_iter().next().map(|(_, value)| value),
+            None => None,
+        },
+        _ => None,
+    };
+    other
+        .and_then(|value| check(route, value).ok())
+        .ok_or_else(|| Error::Misfit { event: Arc::clone(&route.name), faults })
+}
+
+fn parse(route: &EventRoute, json: &Bytes) -> Result<Value, Error> {
+    if json.is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(json).map_err(|source| Error::NotJson { event: Arc::clone(&route.name), source })
+}
+
+fn check(route: &EventRoute, mut value: Value) -> Result<Payload, Vec<Fault>> {
+    let _: Changed = route.payload.check(&mut value)?;
+    let data = Bytes::from(value.to_string());
+    Ok(Payload { data, value })
+}
+
+fn envelope(route: &EventRoute, payload: Payload, key: Option<&str>, cause: &Cause<'_>, nth: usize) -> Envelope {
+    let name = format!("{}\n{}\n{nth}", cause.handler, route.name);
+    let declared = || route.key.as_ref().and_then(|field| key_text(payload.value.get(field)?));
+    Envelope {
+        id: Uuid::new_v5(&cause.id, name.as_bytes()),
+        source: Arc::clone(cause.handler),
+        event: Arc::clone(&route.name),
+        key: key.map(Into::into).or_else(declared),
+        time: SystemTime::now(),
+        data: payload.data,
+        trace: cause.trace,
+        causation: Some(cause.id),
+        version: route.version,
+        hops: cause.hops,
+    }
+}
+
+fn key_text(value: &Value) -> Option<Arc<str>> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.as_str().into()),
+        other => Some(other.to_string().into()),
+    }
+}
+
+fn camel_case(name: &str) -> Cow<'_, str> {
+    if !name.trim_start_matches('_').contains('_') {
+        return Cow::Borrowed(name);
+    }
+    let mut camel = String::with_capacity(name.len());
+    let mut upper = false;
+    for character in name.chars() {
+        if character == '_' && !camel.is_empty() {
+            upper = true;
+        } else if upper {
+            camel.extend(character.to_uppercase());
+            upper = false;
+        } else {
+            camel.push(character);
+        }
+    }
+    Cow::Owned(camel)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snake_case_becomes_camel_case() {
+        for (snake, camel) in [("created_at", "createdAt"), ("id", "id"), ("_private", "_private"), ("a_b_c", "aBC")] {
+            assert_eq!(camel_case(snake), camel);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! How is one invocation's record collected while it goes its way?
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rohas_adapters::TraceContext;
+use rohas_handlers_host::{Finished, HandlerError, LogLevel};
+use rohas_telemetry::{Emit, Failure, Handle, Http, Kind, Level, Log, Phase, Record, Span, SpanId, Status, TraceId};
+
+/// Collects one [`Record`]. Whoever makes it must [`Recorder::finish`] it.
+pub(crate) struct Recorder {
+    record: Record,
+    began: Instant,
+}
+
+impl Recorder {
+    /// Begins a record below the span that `context` names.
+    pub(crate) fn begin(kind: Kind, name: &Arc<str>, context: TraceContext) -> Self {
+        let mut record = Record::new(kind, Arc::clone(name), TraceId::from_bytes(context.trace_id), SpanId::random());
+        record.parent = (context.parent != [0; 8]).then(|| SpanId::from_bytes(context.parent));
+        Self { record, began: Instant::now() }
+    }
+
+    /// A context for what this invocation causes.
+    pub(crate) fn context(&self) -> TraceContext {
+        TraceContext { trace_id: *self.record.trace_id.as_bytes(), parent: *self.record.span_id.as_bytes() }
+    }
+
+    pub(crate) fn handler(&mut self, handler: &Arc<str>) {
+        self.record.handler = Some(Arc::clone(handler));
+    }
+
+    pub(crate) fn attempt(&mut self, attempt: u32, event_id: uuid::Uuid) {
+        self.record.attempt = attempt;
+        self.record.event_id = Some(event_id.into());
+    }
+
+    /// Records a part that began at `began` and ends now.
+    pub(crate) fn span(&mut self, phase: Phase, began: Instant) {
+        let offset = began.saturating_duration_since(self.began);
+        self.record.spans.push(Span { phase, name: None, offset, duration: began.elapsed() });
+    }
+
+    pub(crate) fn emit(&mut self, event: &Arc<str>, id: uuid::Uuid) {
+        self.record.emits.push(Emit { event: Arc::clone(event), id: id.into() });
+    }
+
+    pub(crate) fn logs(&mut self, finished: &mut Finished) {
+        let started_at = self.record.started_at.as_nanos();
+        let lines = finished.logs.drain(..).map(|line| Log {
+            offset: Duration::from_nanos(line.at.saturating_sub(started_at)),
+            level: level(line.level),
+            message: line.message.into_boxed_str(),
+            fields: line.fields.map(String::into_boxed_str),
+        });
+        self.record.logs.extend(lines);
+        if finished.dropped_logs > 0 {
+            let message = format!("{} further lines are left out", finished.dropped_logs).into_boxed_str();
+            self.record.logs.push(Log { offset: self.began.elapsed(), level: Level::Warn, message, fields: None });
+        }
+    }
+
+    /// A handler's own error.
+    pub(crate) fn handler_error(&mut self, status: Status, error: &HandlerError) {
+        self.record.status = status;
+        self.record.error = Some(Failure {
+            kind: error.kind.as_str().into(),
+            message: error.message.as_str().into(),
+            traceback: error.traceback.as_deref().map(Into::into),
+        });
+    }
+
+    /// An error of ours; `code` is the error body's.
+    pub(crate) fn failure(&mut self, status: Status, code: &str, message: &str) {
+        self.record.status = status;
+        self.record.error = Some(Failure { kind: code.into(), message: message.into(), traceback: None });
+    }
+
+    pub(crate) fn http(&mut self, method: &Arc<str>, path: &Arc<str>, status: u16) {
+        self.record.http = Some(Http { method: Arc::clone(method), path: Arc::clone(path), status });
+    }
+
+    pub(crate) fn finish(mut self, telemetry: &Handle) {
+        self.record.duration = self.began.elapsed();
+        telemetry.record(self.record);
+    }
+}
+
+fn level(level: LogLevel) -> Level {
+    match level {
+        LogLevel::Trace => Level::Trace,
+        LogLevel::Debug => Level::Debug,
+        LogLevel::Info => Level::Info,
+        LogLevel::Warn => Level::Warn,
+        LogLevel::Error => Level::Error,
+        LogLevel::Stdout => Level::Stdout,
+        LogLevel::Stderr => Level::Stderr,
+    }
+}

@@ -1,0 +1,155 @@
+//! What does the person at the terminal see of a running daemon? In development a few lines each time something happens,
+//! in production log records.
+#![expect(clippy::print_stdout, reason = "this is what `rohas dev` prints for the person who started it")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use owo_colors::OwoColorize;
+use rohas_codegen::Changes;
+use rohas_config::project::HandlerDecl;
+use rohas_config::schema::diagnostic;
+use rohas_config::settings::Settings;
+use rohas_handlers_host::load::Report;
+
+use crate::project::{Sound, Unsound};
+use crate::version::Version;
+
+/// Where a daemon's events are shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Screen {
+    pub(crate) development: bool,
+    pub(crate) color: bool,
+}
+
+impl Screen {
+    pub(crate) fn serving(self, version: &Version, address: SocketAddr) {
+        if !self.development {
+            tracing::info!(%address, apis = version.apis.len(), events = version.events.len(), "serving");
+            return;
+        }
+        let mut text = String::new();
+        let name = &version.settings.project.name;
+        text +=
+            &format!("\n  {} serves {} at {}\n", self.strong("rohas"), name, self.strong(&format!("http://{address}")));
+        text += &format!("\n{}\n", self.routes(version));
+        text += &format!("  {}\n", self.try_it(version, address));
+        text += &format!("  Editing schema, config or handlers reloads. Ctrl-C stops.\n\n");
+        print!("{text}");
+    }
+
+    fn routes(self, version: &Version) -> String {
+        let mut text = String::new();
+        let width = version.apis.iter().map(|api| api.path.len()).max().unwrap_or_default();
+        for api in &version.apis {
+            text += &format!("  {:<6} {:<width$}  {}\n", api.method.as_str(), api.path, api.name);
+        }
+        let mut events: Vec<_> = version.events.values().collect();
+        events.sort_by(|left, right| left.name.cmp(&right.name));
+        for event in events {
+            let handlers: Vec<&str> = event.handlers.iter().map(|handler| &*handler.name).collect();
+            let handlers = if handlers.is_empty() { "no handlers".to_owned() } else { handlers.join(", ") };
+            text += &format!("  {:<6} {:<width$}  {handlers}\n", "event", event.name);
+        }
+        let workers = version.settings.python.workers.count();
+        text += &format!("\n  {workers} Python {}, broker: memory\n", if workers == 1 { "worker" } else { "workers" });
+        text
+    }
+
+    fn try_it(self, version: &Version, address: SocketAddr) -> String {
+        let plain = version.apis.iter().find(|api| api.method.as_str() == "GET" && api.path_params.is_empty());
+        let path = plain.map_or("/healthz", |api| &*api.path);
+        format!("Try: curl http://{address}{path}")
+    }
+
+    pub(crate) fn warnings(self, sound: &Sound) {
+        for text in sound.unserved() {
+            tracing::warn!("not in this version of rohas: {text}");
+        }
+        if self.development && !sound.warnings.is_empty() {
+            print!("{}", diagnostic::render(&sound.warnings, self.color));
+            return;
+        }
+        for warning in &sound.warnings {
+            tracing::warn!("{warning}");
+        }
+    }
+
+    pub(crate) fn waiting(self, unsound: &Unsound) {
+        print!("{}", unsound.render(self.color));
+        println!("  {} Waiting for an edit; nothing is served yet.", self.bad("The schema has faults."));
+    }
+
+    pub(crate) fn generated(self, changes: &Changes) {
+        if !changes.is_empty() {
+            tracing::info!(written = changes.written.len(), removed = changes.removed.len(), "code was generated");
+        }
+        for path in &changes.foreign {
+            tracing::warn!(path = %path.display(), "this file is not rohas's; src/generated is for generated files only");
+        }
+    }
+
+    /// Shows which handlers did not load; true when there are any.
+    pub(crate) fn load_errors(self, handlers: &[HandlerDecl], report: &Report) -> bool {
+        let mut broken = false;
+        for (handler, loaded) in handlers.iter().zip(&report.handlers) {
+            let Some(error) = &loaded.error else { continue };
+            broken = true;
+            if self.development {
+                println!("  {} {} {}: {error}", self.bad("handler error:"), handler.owner, handler.name);
+            } else {
+                tracing::error!(owner = handler.owner, handler = handler.name, "a handler does not load: {error}");
+            }
+        }
+        broken
+    }
+
+    pub(crate) fn reloaded(self, version: &Version, took: Duration) {
+        println!("  {} version {} in {} ms", self.good("reloaded:"), version.number, took.as_millis());
+    }
+
+    pub(crate) fn kept(self, text: &str) {
+        print!("{text}");
+        println!("  {} the last good version goes on.", self.bad("not reloaded:"));
+    }
+
+    /// Settings that a reload cannot change.
+    pub(crate) fn needs_restart(self, present: &Settings, next: &Settings) {
+        let differs = [
+            ("server.host", present.server.host != next.server.host),
+            ("server.port", present.server.port != next.server.port),
+            ("server.max_connections", present.server.max_connections != next.server.max_connections),
+            ("server.header_timeout", present.server.header_timeout != next.server.header_timeout),
+            ("server.idle_timeout", present.server.idle_timeout != next.server.idle_timeout),
+            ("adapter", present.adapter != next.adapter || present.adapters != next.adapters),
+            ("telemetry", present.telemetry != next.telemetry),
+        ];
+        for (setting, _) in differs.iter().filter(|(_, differs)| *differs) {
+            tracing::warn!(setting, "this setting has changed and needs a restart to take effect");
+        }
+    }
+
+    pub(crate) fn draining(self, requests: usize) {
+        if self.development {
+            println!("  stopping; {requests} requests are being finished");
+        } else {
+            tracing::info!(requests, "draining");
+        }
+    }
+
+    pub(crate) fn cut_off(self, unfinished: usize) {
+        tracing::warn!(unfinished, "the drain grace is over; unfinished work is cut off");
+    }
+
+    fn strong(self, text: &str) -> String {
+        if self.color { text.bold().to_string() } else { text.to_owned() }
+    }
+
+    fn good(self, text: &str) -> String {
+        if self.color { text.green().to_string() } else { text.to_owned() }
+    }
+
+    fn bad(self, text: &str) -> String {
+        if self.color { text.red().to_string() } else { text.to_owned() }
+    }
+}

@@ -1,0 +1,292 @@
+//! How does one subscription work off its messages, and how do reload and drain reach it?
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rohas_adapters::broker::{Consumer, Delivery, Subscription};
+use rohas_handlers_host::Input;
+use rohas_handlers_host::invocation::EventInput;
+use rohas_telemetry::Kind;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::dispatch::{self, Room, Work};
+use crate::recorder::Recorder;
+use crate::trigger::broker::inbox::Inbox;
+use crate::trigger::broker::lanes::Lanes;
+use crate::trigger::broker::retry::{self, History, Verdict};
+use crate::version::{EventRoute, HandlerRef, Version};
+
+/// Messages that a subscription holds at once, as a multiple of its concurrency: enough that lanes that wait don't starve
+/// the others.
+const WINDOW: usize = 8;
+
+/// The consumers of a daemon, one per (event, handler) of the present version.
+#[derive(Default)]
+pub(crate) struct Subscriptions {
+    running: HashMap<Subscription, CancellationToken>,
+}
+
+impl Subscriptions {
+    /// Starts consumers of what is new in a version and stops those of what is gone. The others go on: they take each message
+    /// with the version that is current then.
+    ///
+    /// # Errors
+    /// When a broker refuses.
+    pub(crate) async fn follow(
+        &mut self,
+        app: &Arc<App>,
+        version: &Version,
+    ) -> Result<(), rohas_adapters::broker::Error> {
+        let wanted: Vec<Subscription> = version
+            .events
+            .values()
+            .flat_map(|event| event.handlers.iter().map(|handler| subscription(event, handler)))
+            .collect();
+        self.running.retain(|subscription, stop| {
+            let keep = wanted.contains(subscription);
+            if !keep {
+                stop.cancel();
+            }
+            keep
+        });
+        for subscription in wanted {
+            if self.running.contains_key(&subscription) {
+                continue;
+            }
+            let consumer = app.brokers.subscribe(&subscription).await?;
+            let stop = app.intake.child_token();
+            let worker =
+                Worker { app: Arc::clone(app), subscription: subscription.clone(), consumer, stop: stop.clone() };
+            app.tracker.spawn(worker.run());
+            self.running.insert(subscription, stop);
+        }
+        Ok(())
+    }
+}
+
+fn subscription(event: &EventRoute, handler: &HandlerRef) -> Subscription {
+    Subscription { event: Arc::clone(&event.name), handler: Arc::clone(&handler.name) }
+}
+
+struct Worker {
+    app: Arc<App>,
+    subscription: Subscription,
+    consumer: Arc<dyn Consumer>,
+    stop: CancellationToken,
+}
+
+/// A message between its arrival and its end.
+struct Message {
+    delivery: Delivery,
+    history: History,
+}
+
+/// How an attempt ended.
+struct Attempt {
+    message: Message,
+    verdict: Result<(), (Verdict, String)>,
+}
+
+/// What the consumer's loop wakes for.
+enum Step {
+    Fetched(Vec<Delivery>),
+    Ended(Attempt),
+    Due(Message),
+    Stop,
+}
+
+impl Worker {
+    async fn run(self) {
+        let mut lanes = Lanes::default();
+        let mut inbox = Inbox::default();
+        let mut attempts: JoinSet<Attempt> = JoinSet::new();
+        let mut pauses: JoinSet<Message> = JoinSet::new();
+        let concurrency = || self.route(&self.app.current()).map_or(1, |(event, _)| event.delivery.concurrency);
+        loop {
+            let concurrency = concurrency();
+            while let Some((_, message)) = lanes.next(concurrency) {
+                attempts.spawn(Arc::clone(&self.app).attempt(self.subscription.clone(), message));
+            }
+            let room = (concurrency * WINDOW).saturating_sub(lanes.held());
+            let step = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => Step::Stop,
+                Some(ended) = attempts.join_next() => match ended {
+                    Ok(attempt) => Step::Ended(attempt),
+                    Err(error) => { tracing::error!(%error, subscription = %self.subscription, "an attempt was lost"); continue; }
+                },
+                Some(Ok(message)) = pauses.join_next() => Step::Due(message),
+                fetched = self.consumer.next(room.max(1)), if room > 0 => match fetched {
+                    Ok(deliveries) => Step::Fetched(deliveries),
+                    Err(error) => { tracing::error!(%error, "a subscription has ended"); Step::Stop }
+                },
+            };
+            match step {
+                Step::Fetched(deliveries) => self.admit(deliveries, &mut lanes, &mut inbox).await,
+                Step::Ended(attempt) => self.ended(attempt, &mut lanes, &mut inbox, &mut pauses).await,
+                Step::Due(message) => lanes.resume(key_of(&message), message),
+                Step::Stop => break,
+            }
+        }
+        self.drain(lanes, attempts, pauses).await;
+    }
+
+    fn route(&self, version: &Arc<Version>) -> Option<(Arc<EventRoute>, HandlerRef)> {
+        let event = version.events.get(&self.subscription.event)?;
+        let handler = event.handlers.iter().find(|handler| handler.name == self.subscription.handler)?;
+        Some((Arc::clone(event), handler.clone()))
+    }
+
+    fn dedupe(&self) -> Duration {
+        self.route(&self.app.current()).map_or(Duration::ZERO, |(event, _)| event.delivery.dedupe)
+    }
+
+    async fn admit(&self, deliveries: Vec<Delivery>, lanes: &mut Lanes<Message>, inbox: &mut Inbox) {
+        let dedupe = self.dedupe();
+        for delivery in deliveries {
+            if inbox.contains(&delivery.envelope.id, dedupe) {
+                tracing::debug!(subscription = %self.subscription, id = %delivery.envelope.id, "a copy was dropped");
+                self.ack(&delivery).await;
+                continue;
+            }
+            let history = History { attempts: delivery.attempt.saturating_sub(1), deaths: 0 };
+            lanes.push(delivery.envelope.key.clone(), Message { delivery, history });
+        }
+    }
+
+    async fn ended(
+        &self,
+        attempt: Attempt,
+        lanes: &mut Lanes<Message>,
+        inbox: &mut Inbox,
+        pauses: &mut JoinSet<Message>,
+    ) {
+        let Attempt { message, verdict } = attempt;
+        let key = key_of(&message);
+        match verdict {
+            Ok(()) => {
+                inbox.insert(message.delivery.envelope.id, self.dedupe());
+                self.ack(&message.delivery).await;
+                lanes.finish(key);
+            }
+            Err((Verdict::Again(delay), _)) => {
+                lanes.pause();
+                let stop = self.stop.clone();
+                pauses.spawn(async move {
+                    tokio::select! {
+                        () = tokio::time::sleep(delay) => {}
+                        () = stop.cancelled() => {}
+                    }
+                    message
+                });
+            }
+            Err((Verdict::GiveUp, error)) => {
+                self.give_up(&message, &error).await;
+                lanes.finish(key);
+            }
+            Err((Verdict::Return, _)) => {
+                self.put_back(&message.delivery).await;
+                lanes.finish(key);
+            }
+        }
+    }
+
+    async fn give_up(&self, message: &Message, error: &str) {
+        let attempts = message.history.attempts + message.history.deaths;
+        let subscription = &self.subscription;
+        tracing::error!(%subscription, id = %message.delivery.envelope.id, attempts, error, "a message was given up");
+        if let Err(error) = self.consumer.dead_letter(&message.delivery, attempts, error).await {
+            tracing::error!(%subscription, %error, "a dead letter could not be kept; the message stays in its source");
+            self.put_back(&message.delivery).await;
+        }
+    }
+
+    async fn ack(&self, delivery: &Delivery) {
+        if let Err(error) = self.consumer.ack(delivery).await {
+            tracing::warn!(subscription = %self.subscription, %error, "a message could not be acked; it will come again");
+        }
+    }
+
+    async fn put_back(&self, delivery: &Delivery) {
+        if let Err(error) = self.consumer.nack(delivery, Duration::ZERO).await {
+            tracing::warn!(subscription = %self.subscription, %error, "a message could not be put back");
+        }
+    }
+
+    /// Returns what waits to its source and finishes what runs. The daemon bounds how long that may take.
+    async fn drain(&self, mut lanes: Lanes<Message>, mut attempts: JoinSet<Attempt>, mut pauses: JoinSet<Message>) {
+        for message in lanes.clear() {
+            self.put_back(&message.delivery).await;
+        }
+        while let Some(paused) = pauses.join_next().await {
+            if let Ok(message) = paused {
+                self.put_back(&message.delivery).await;
+            }
+        }
+        while let Some(ended) = attempts.join_next().await {
+            let Ok(Attempt { message, verdict }) = ended else { continue };
+            match verdict {
+                Ok(()) => self.ack(&message.delivery).await,
+                Err((Verdict::GiveUp, error)) => self.give_up(&message, &error).await,
+                Err(_) => self.put_back(&message.delivery).await,
+            }
+        }
+    }
+}
+
+fn key_of(message: &Message) -> Option<Arc<str>> {
+    message.delivery.envelope.key.clone()
+}
+
+impl App {
+    /// Runs one attempt on the version that is current now.
+    async fn attempt(self: Arc<Self>, subscription: Subscription, mut message: Message) -> Attempt {
+        let version = self.current();
+        let Some(event) = version.events.get(&subscription.event).cloned() else {
+            return Attempt { message, verdict: Err((Verdict::Return, "the event is no longer declared".to_owned())) };
+        };
+        let Some(handler) = event.handlers.iter().find(|handler| handler.name == subscription.handler).cloned() else {
+            return Attempt {
+                message,
+                verdict: Err((Verdict::Return, "the handler is no longer declared".to_owned())),
+            };
+        };
+        let envelope = &message.delivery.envelope;
+        let mut recorder = Recorder::begin(Kind::Delivery, &event.name, envelope.trace);
+        let attempt = message.history.attempts + message.history.deaths + 1;
+        recorder.attempt(attempt, envelope.id);
+        let work = Work {
+            version: &version,
+            handler: &handler,
+            triggers: &event.triggers,
+            cause: envelope.id,
+            hops: envelope.hops,
+            attempt,
+            timeout: event.delivery.timeout,
+            input: Input::Event(EventInput {
+                id: envelope.id.to_string(),
+                time: envelope.time,
+                key: envelope.key.clone(),
+                event: Arc::clone(&envelope.event),
+            }),
+            body: envelope.data.clone(),
+            room: Room::Try,
+        };
+        let verdict = match dispatch::run(work, &self.brokers, &mut recorder).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                error.record(&mut recorder);
+                let verdict = retry::judge(&error, &event.delivery, &mut message.history, fastrand::f64());
+                tracing::warn!(
+                    %subscription, attempt, error = %error, again = matches!(verdict, Verdict::Again(_)), "a handler failed"
+                );
+                Err((verdict, error.to_string()))
+            }
+        };
+        recorder.finish(&self.telemetry);
+        Attempt { message, verdict }
+    }
+}

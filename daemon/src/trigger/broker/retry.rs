@@ -1,0 +1,143 @@
+//! What follows a failed delivery: another attempt, and when, or the dead letters?
+
+use std::time::Duration;
+
+use rohas_config::schema::model::Backoff;
+use rohas_handlers_host::HostError;
+
+use crate::dispatch;
+use crate::version::DeliveryRules;
+
+/// How often a delivery may see its worker die before it is held responsible. One death proves little: every call in a
+/// worker sees it.
+const MOST_DEATHS: u32 = 5;
+
+/// What a delivery has been through.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct History {
+    /// Attempts that count.
+    pub(super) attempts: u32,
+    /// Workers that died while they ran it.
+    pub(super) deaths: u32,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Another attempt after this time.
+    Again(Duration),
+    /// No further attempt.
+    GiveUp,
+    /// The daemon stops: the message goes back to its source as it was.
+    Return,
+}
+
+/// Judges an attempt that has ended in an error. `history` counts this attempt afterwards, if it counts. `chance` is
+/// between 0 and 1.
+pub(super) fn judge(error: &dispatch::Error, rules: &DeliveryRules, history: &mut History, chance: f64) -> Verdict {
+    match error {
+        dispatch::Error::Host(HostError::Closed) => return Verdict::Return,
+        dispatch::Error::Host(HostError::WorkerDied(_)) => {
+            history.deaths += 1;
+            let wait = jitter(rules, history.deaths, chance);
+            return if history.deaths < MOST_DEATHS { Verdict::Again(wait) } else { Verdict::GiveUp };
+        }
+        // The handler was never entered: waiting costs no attempt.
+        dispatch::Error::Host(HostError::Busy | HostError::NeverStarted) => {
+            return Verdict::Again(jitter(rules, history.attempts + 1, chance));
+        }
+        _ => history.attempts += 1,
+    }
+    let given_up = matches!(error, dispatch::Error::Rejected(_)) || is_hopeless(error);
+    if given_up || history.attempts >= rules.attempts {
+        return Verdict::GiveUp;
+    }
+    match error {
+        dispatch::Error::Retry { after, .. } => Verdict::Again(*after),
+        dispatch::Error::Failed(error) if error.retry_after_ms.is_some() => {
+            Verdict::Again(Duration::from_millis(error.retry_after_ms.unwrap_or_default()))
+        }
+        _ => Verdict::Again(jitter(rules, history.attempts, chance)),
+    }
+}
+
+/// Errors that the same code would only repeat.
+fn is_hopeless(error: &dispatch::Error) -> bool {
+    matches!(error, dispatch::Error::Emit(error) if error.code() == "hop_limit")
+}
+
+/// Full jitter: a random time up to the bound, so that what failed together does not come back together.
+fn jitter(rules: &DeliveryRules, attempt: u32, chance: f64) -> Duration {
+    bound(rules, attempt).mul_f64(chance)
+}
+
+fn bound(rules: &DeliveryRules, attempt: u32) -> Duration {
+    let bound = match rules.backoff {
+        Backoff::Exponential => rules.delay.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1))),
+        Backoff::Linear => rules.delay.saturating_mul(attempt),
+        Backoff::Fixed => rules.delay,
+    };
+    bound.min(rules.max_delay)
+}
+
+#[cfg(test)]
+mod tests {
+    use rohas_handlers_host::HandlerError;
+
+    use super::*;
+
+    fn rules(backoff: Backoff) -> DeliveryRules {
+        DeliveryRules {
+            attempts: 3,
+            backoff,
+            delay: Duration::from_millis(200),
+            max_delay: Duration::from_secs(1),
+            timeout: Duration::from_secs(30),
+            concurrency: 16,
+            dedupe: Duration::from_mins(10),
+        }
+    }
+
+    fn failed() -> dispatch::Error {
+        dispatch::Error::Failed(HandlerError::default())
+    }
+
+    #[test]
+    fn delays_grow_to_their_bound() {
+        let bounds = |backoff| (1..=4).map(|attempt| bound(&rules(backoff), attempt).as_millis()).collect::<Vec<_>>();
+        assert_eq!(bounds(Backoff::Exponential), [200, 400, 800, 1000]);
+        assert_eq!(bounds(Backoff::Linear), [200, 400, 600, 800]);
+        assert_eq!(bounds(Backoff::Fixed), [200, 200, 200, 200]);
+    }
+
+    #[test]
+    fn attempts_are_used_up() {
+        let mut history = History::default();
+        let mut judge = || judge(&failed(), &rules(Backoff::Fixed), &mut history, 0.5);
+        assert_eq!(judge(), Verdict::Again(Duration::from_millis(100)));
+        assert_eq!(judge(), Verdict::Again(Duration::from_millis(100)));
+        assert_eq!(judge(), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn a_rejection_is_final() {
+        let error = dispatch::Error::Rejected(HandlerError::default());
+        assert_eq!(judge(&error, &rules(Backoff::Fixed), &mut History::default(), 0.5), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn a_handler_chooses_its_delay_and_pays_with_an_attempt() {
+        let error = dispatch::Error::Retry { after: Duration::from_secs(7), error: HandlerError::default() };
+        let mut history = History::default();
+        assert_eq!(judge(&error, &rules(Backoff::Fixed), &mut history, 0.5), Verdict::Again(Duration::from_secs(7)));
+        assert_eq!(history.attempts, 1);
+    }
+
+    #[test]
+    fn a_dead_worker_costs_no_attempt() {
+        let error = dispatch::Error::Host(HostError::WorkerDied("signal 9".to_owned()));
+        let mut history = History::default();
+        assert!(matches!(judge(&error, &rules(Backoff::Fixed), &mut history, 0.5), Verdict::Again(_)));
+        assert_eq!(history, History { attempts: 0, deaths: 1 });
+    }
+}

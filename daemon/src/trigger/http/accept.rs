@@ -1,0 +1,127 @@
+//! How are connections taken in? An accept loop of our own on hyper, because only that lets every phase have its time limit.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rohas_config::settings::Server;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::app::App;
+use crate::trigger::http::connection::{Connection, Limits, Phase};
+
+/// Most bytes of a request's head.
+const MAX_HEAD: usize = 64 << 10;
+/// Most header fields of a request.
+const MAX_HEADERS: usize = 100;
+/// Pause after an accept that failed, so that running out of descriptors does not become a busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A bound port.
+pub(crate) struct Listener {
+    listener: TcpListener,
+    limits: Limits,
+    connections: Arc<Semaphore>,
+}
+
+impl Listener {
+    /// Binds the address of the settings.
+    ///
+    /// # Errors
+    /// When it is taken or not ours to bind.
+    pub(crate) async fn bind(server: &Server) -> io::Result<Self> {
+        let listener = TcpListener::bind((server.host.as_str(), server.port)).await?;
+        let most = usize::try_from(server.max_connections.get()).unwrap_or(Semaphore::MAX_PERMITS);
+        Ok(Self {
+            listener,
+            limits: Limits { header: server.header_timeout, idle: server.idle_timeout },
+            connections: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
+        })
+    }
+
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until intake stops; connections in the middle of a request then finish it.
+    pub(crate) async fn run(self, app: Arc<App>) {
+        loop {
+            // A connection takes its place before it is accepted: beyond the limit, clients wait in the system's queue.
+            let place = tokio::select! {
+                place = Arc::clone(&self.connections).acquire_owned() => place,
+                () = app.intake.cancelled() => return,
+            };
+            let Ok(place) = place else { return };
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = app.intake.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let serving = serve(Arc::clone(&app), stream, peer, self.limits);
+                    app.tracker.spawn(async move {
+                        serving.await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+async fn serve(app: Arc<App>, stream: TcpStream, peer: SocketAddr, limits: Limits) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection has no TCP_NODELAY");
+    }
+    let phase = Phase::new();
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        phase.busy();
+        let (app, phase) = (Arc::clone(&app), Arc::clone(&phase));
+        async move {
+            let response = app.site().respond(request.map(Body::new) as Request, peer, &phase).await;
+            phase.idle();
+            Ok::<_, std::convert::Infallible>(response)
+        }
+    });
+    let io = TokioIo::new(Connection::new(stream, Arc::clone(&phase)));
+    let mut connection = std::pin::pin!(
+        http1::Builder::new()
+            .max_buf_size(MAX_HEAD)
+            .max_headers(MAX_HEADERS)
+            .half_close(true)
+            .serve_connection(io, service)
+    );
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = phase.expired(limits) => return,
+        () = app.intake.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                outcome = connection.as_mut() => outcome,
+                () = idle_for_good(&phase) => return,
+            }
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%peer, %error, "a connection ended with an error");
+    }
+}
+
+/// A client that has sent nothing of a request when the drain begins is not waited for.
+async fn idle_for_good(phase: &Phase) {
+    while !phase.is_idle() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,11 @@
+//! How does an HTTP request reach its handler, and the handler's answer the client?
+
+mod accept;
+mod connection;
+mod reply;
+mod request;
+mod routes;
+
+pub(crate) use accept::Listener;
+pub(crate) use reply::ErrorBody;
+pub(crate) use routes::Site;

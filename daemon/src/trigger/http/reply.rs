@@ -1,0 +1,182 @@
+//! What does a client read? Replies of handlers, and the one shape of every error.
+
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
+use rohas_handlers_host::{Completed, HandlerError, HostError};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::dispatch;
+
+/// Headers that say how a message is framed; they are hyper's to set.
+const FRAMING: [HeaderName; 4] =
+    [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE];
+
+/// The body of every answer that is an error.
+#[derive(Debug, Serialize)]
+pub(crate) struct ErrorBody {
+    #[serde(skip)]
+    pub(crate) status: StatusCode,
+    /// For people.
+    pub(crate) error: String,
+    /// For programs.
+    pub(crate) code: String,
+    /// Every fault with its path, or what the handler added.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) details: Option<Value>,
+    /// The request's trace, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trace_id: Option<String>,
+    /// Seconds after which a client may try again.
+    #[serde(skip)]
+    pub(crate) retry_after: Option<u64>,
+    /// Whether the connection must close: there is input on it that nobody has read.
+    #[serde(skip)]
+    pub(crate) close: bool,
+}
+
+impl ErrorBody {
+    pub(crate) fn new(status: StatusCode, code: &str, error: impl Into<String>) -> Self {
+        Self {
+            status,
+            error: error.into(),
+            code: code.to_owned(),
+            details: None,
+            trace_id: None,
+            retry_after: None,
+            close: false,
+        }
+    }
+
+    pub(crate) fn closing(mut self) -> Self {
+        self.close = true;
+        self
+    }
+
+    pub(crate) fn details(mut self, details: Value) -> Self {
+        self.details = Some(details);
+        self
+    }
+
+    /// What a piece of work that ended in an error is to its caller. `development` shows an unexpected exception's message.
+    pub(super) fn of(error: &dispatch::Error, development: bool) -> Self {
+        match error {
+            dispatch::Error::Rejected(error) => Self::of_handler(error, StatusCode::BAD_REQUEST, development),
+            dispatch::Error::Failed(error) => Self::of_handler(error, StatusCode::INTERNAL_SERVER_ERROR, development),
+            dispatch::Error::Retry { after, error } => Self {
+                retry_after: Some(after.as_secs().max(1)),
+                ..Self::of_handler(error, StatusCode::SERVICE_UNAVAILABLE, development)
+            },
+            dispatch::Error::Host(host) => Self::of_host(host, error.code(), development),
+            dispatch::Error::Emit(emit) => {
+                Self::unexpected(StatusCode::INTERNAL_SERVER_ERROR, error.code(), &emit.to_string(), development)
+            }
+            dispatch::Error::Publish(_) | dispatch::Error::NoRoom => Self {
+                retry_after: Some(1),
+                ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error.code(), "the queues are full; try again later")
+            },
+        }
+    }
+
+    fn of_handler(error: &HandlerError, fallback: StatusCode, development: bool) -> Self {
+        let code = error.code.as_deref().unwrap_or("handler_failed");
+        let status = error.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(fallback);
+        if !error.expected {
+            let text = if error.kind.is_empty() {
+                error.message.clone()
+            } else {
+                format!("{}: {}", error.kind, error.message)
+            };
+            return Self::unexpected(status, code, &text, development);
+        }
+        Self {
+            details: error.details.clone(),
+            retry_after: error.retry_after_ms.map(|ms| ms.div_ceil(1000)),
+            ..Self::new(status, code, error.message.clone())
+        }
+    }
+
+    fn of_host(error: &HostError, code: &str, development: bool) -> Self {
+        match error {
+            HostError::TimedOut | HostError::NeverStarted => {
+                Self::new(StatusCode::GATEWAY_TIMEOUT, code, error.to_string())
+            }
+            HostError::WorkerDied(_) => {
+                Self::new(StatusCode::BAD_GATEWAY, code, "the worker process died while it ran the handler")
+            }
+            HostError::NotLoaded(text) => {
+                let message = format!("the handler could not be loaded: {text}");
+                Self::unexpected(StatusCode::INTERNAL_SERVER_ERROR, code, &message, development)
+            }
+            HostError::Busy | HostError::Closed => {
+                Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string()) }
+            }
+        }
+    }
+
+    /// What only the project's developers should read.
+    fn unexpected(status: StatusCode, code: &str, text: &str, development: bool) -> Self {
+        Self::new(status, code, if development { text } else { "the handler failed; its trace has the error" })
+    }
+
+    pub(crate) fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self).unwrap_or_else(|_unserializable| b"{\"error\":\"internal\"}".to_vec());
+        let mut response = json(self.status, Body::from(body));
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.close {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+pub(super) fn json(status: StatusCode, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The answer of a handler that returned. `declared` is the api's `status:`.
+pub(super) fn completed(completed: Completed, declared: u16, method: &Method) -> Result<Response, ErrorBody> {
+    let chosen = completed.status.unwrap_or(declared);
+    let status = StatusCode::from_u16(chosen).ok().filter(|status| !status.is_informational()).ok_or_else(|| {
+        let text = format!("the handler chose the status {chosen}, which no answer can have");
+        ErrorBody::new(StatusCode::INTERNAL_SERVER_ERROR, "invalid_reply", text)
+    })?;
+    let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::RESET_CONTENT);
+    let mut response = if bodiless {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = status;
+        response
+    } else {
+        let length = completed.reply.len();
+        let mut response =
+            json(status, if method == Method::HEAD { Body::empty() } else { Body::from(completed.reply) });
+        if method == Method::HEAD {
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        response
+    };
+    for (name, value) in completed.headers {
+        let invalid = |what: &str| {
+            let text = format!("the handler set the header {name:?}, whose {what} cannot be sent");
+            ErrorBody::new(StatusCode::INTERNAL_SERVER_ERROR, "invalid_reply", text)
+        };
+        let header = HeaderName::try_from(name.as_str()).map_err(|_invalid| invalid("name"))?;
+        let value = HeaderValue::try_from(value).map_err(|_invalid| invalid("value"))?;
+        if FRAMING.contains(&header) {
+            continue;
+        }
+        if header == header::SET_COOKIE {
+            response.headers_mut().append(header, value);
+        } else {
+            response.headers_mut().insert(header, value);
+        }
+    }
+    Ok(response)
+}

@@ -1,0 +1,321 @@
+//! Which api does a request go to, and what happens to it on the way? axum finds the route; the rest is one visible stack.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock, Weak};
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use axum::routing::{MethodFilter, MethodRouter, get, on};
+use rohas_adapters::TraceContext;
+use rohas_config::schema::model;
+use rohas_handlers_host::invocation::ApiInput;
+use rohas_handlers_host::{Completed, Input};
+use rohas_telemetry::{Kind, Phase as Part, Status, TraceId};
+use tower::ServiceExt;
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::dispatch::{self, Room, Work};
+use crate::recorder::Recorder;
+use crate::trigger::http::connection::Phase;
+use crate::trigger::http::reply::{self, ErrorBody};
+use crate::trigger::http::request::{self, BodyLimits, Payload};
+use crate::version::{ApiRoute, Version};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Longest request id that is taken over from a client.
+const MAX_REQUEST_ID: usize = 128;
+
+/// A version and its routes. Whoever holds the site keeps the version: its routes only refer to it.
+pub(crate) struct Site {
+    router: Router,
+    pub(crate) version: Arc<Version>,
+}
+
+/// What a request carries from the connection to its route.
+#[derive(Clone)]
+struct Arrival {
+    phase: Arc<Phase>,
+}
+
+impl Site {
+    pub(crate) fn new(app: &Weak<App>, version: Arc<Version>) -> Self {
+        let mut paths: BTreeMap<String, MethodRouter> = BTreeMap::new();
+        for route in &version.apis {
+            let endpoint = endpoint(app, &version, route);
+            let path = route_path(&version.schema.apis[&*route.name].path);
+            let methods = paths.remove(&path).unwrap_or_default();
+            paths.insert(path, methods.merge(endpoint));
+        }
+        let mut router = Router::new();
+        for (path, methods) in paths {
+            router = router.route(&path, methods);
+        }
+        let ready = Weak::clone(app);
+        let router = router
+            .route("/healthz", get(|| async { reply::json(StatusCode::OK, Body::from(r#"{"status":"ok"}"#)) }))
+            .route("/readyz", get(move || async move { readiness(ready.upgrade().as_deref()) }))
+            .method_not_allowed_fallback(|method: Method| async move {
+                let text = format!("{method} is not allowed here; the allow header says what is");
+                ErrorBody::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text).into_response()
+            })
+            .fallback(|request: Request| async move {
+                let text = format!("nothing is served at {}", request.uri().path());
+                ErrorBody::new(StatusCode::NOT_FOUND, "not_found", text).into_response()
+            });
+        Self { router: with_cors(router, &version), version }
+    }
+
+    /// Answers one request.
+    pub(super) async fn respond(&self, mut request: Request, _peer: SocketAddr, phase: &Arc<Phase>) -> Response {
+        request.extensions_mut().insert(Arrival { phase: Arc::clone(phase) });
+        match self.router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// axum's form of a path. Parameters are named by position: apis of one path may name them differently.
+fn route_path(pattern: &model::PathPattern) -> String {
+    let mut path = String::new();
+    let mut params = 0;
+    for segment in &pattern.segments {
+        path.push('/');
+        match segment {
+            model::Segment::Literal(text) => path.push_str(&text.replace('{', "{{").replace('}', "}}")),
+            model::Segment::Param(_) => {
+                path.push_str(&format!("{{p{params}}}"));
+                params += 1;
+            }
+        }
+    }
+    if path.is_empty() { "/".to_owned() } else { path }
+}
+
+fn with_cors(router: Router, version: &Version) -> Router {
+    let server = &version.settings.server;
+    if !server.enable_cors {
+        return router;
+    }
+    let origin = if server.cors_origins.is_empty() {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(server.cors_origins.iter().filter_map(|origin| HeaderValue::from_str(origin.as_str()).ok()))
+    };
+    router.layer(CorsLayer::new().allow_origin(origin).allow_methods(Any).allow_headers(Any).expose_headers(Any))
+}
+
+fn readiness(app: Option<&App>) -> Response {
+    match app.map_or(Some("it is shutting down"), App::not_ready) {
+        None => reply::json(StatusCode::OK, Body::from(r#"{"status":"ready"}"#)),
+        Some(reason) => ErrorBody::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", reason).into_response(),
+    }
+}
+
+fn endpoint(app: &Weak<App>, version: &Arc<Version>, route: &Arc<ApiRoute>) -> MethodRouter {
+    let filter = match route.method {
+        model::Method::Get => MethodFilter::GET,
+        model::Method::Post => MethodFilter::POST,
+        model::Method::Put => MethodFilter::PUT,
+        model::Method::Patch => MethodFilter::PATCH,
+        model::Method::Delete => MethodFilter::DELETE,
+    };
+    // App and version hold this route; strong references back would keep all of them alive for ever.
+    let app = Weak::clone(app);
+    let (version, route) = (Arc::downgrade(version), Arc::clone(route));
+    on(filter, move |request: Request| {
+        let parties = (app.upgrade(), version.upgrade());
+        let route = Arc::clone(&route);
+        async move {
+            match parties {
+                (Some(app), Some(version)) => handle(app, version, route, request).await,
+                _ => {
+                    let text = "the daemon is shutting down";
+                    ErrorBody::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", text).into_response()
+                }
+            }
+        }
+    })
+}
+
+/// One request's way: record, admit, read, validate, dispatch, answer.
+async fn handle(app: Arc<App>, version: Arc<Version>, route: Arc<ApiRoute>, request: Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let context = trace_of(&parts);
+    let mut recorder = Recorder::begin(Kind::Request, &route.name, context);
+    let request_id = request_id(&parts, &recorder);
+    let method = parts.method.clone();
+    let phase = parts.extensions.get::<Arrival>().map(|arrival| Arc::clone(&arrival.phase));
+
+    let began = Instant::now();
+    let prepared = prepare(&app, &version, &route, &mut parts, body).await;
+    recorder.span(Part::Validate, began);
+    let exchange = Exchange { app, version, route, recorder, request_id, method, phase };
+    let (input, payload) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => return exchange.refuse(error),
+    };
+    // In a task of its own: once a handler has begun, a client that goes away keeps neither its emits from being published
+    // nor its record from being written.
+    let tracker = exchange.app.tracker.clone();
+    tracker.spawn(exchange.run(input, payload)).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request was lost");
+        ErrorBody::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error").into_response()
+    })
+}
+
+/// A request that has found its api.
+struct Exchange {
+    app: Arc<App>,
+    version: Arc<Version>,
+    route: Arc<ApiRoute>,
+    recorder: Recorder,
+    request_id: HeaderValue,
+    method: Method,
+    phase: Option<Arc<Phase>>,
+}
+
+impl Exchange {
+    fn refuse(mut self, error: ErrorBody) -> Response {
+        self.recorder.handler(&self.route.handler.name);
+        let busy = error.status == StatusCode::SERVICE_UNAVAILABLE;
+        self.recorder.failure(if busy { Status::Busy } else { Status::Rejected }, &error.code, &error.error);
+        self.answer(Err(error))
+    }
+
+    async fn run(mut self, input: ApiInput, payload: Payload) -> Response {
+        let _running = self.app.enter_request();
+        let work = Work {
+            version: &self.version,
+            handler: &self.route.handler,
+            triggers: &self.route.triggers,
+            cause: Uuid::now_v7(),
+            hops: 0,
+            attempt: 1,
+            timeout: self.route.timeout,
+            input: Input::Api(input),
+            body: payload.bytes,
+            room: Room::Await,
+        };
+        let outcome = dispatch::run(work, &self.app.brokers, &mut self.recorder).await;
+        let outcome = outcome.map_err(|error| self.failed(&error));
+        let reply = outcome.and_then(|completed| {
+            if self.version.development {
+                warn_about_reply(&self.route, &completed);
+            }
+            reply::completed(completed, self.route.status, &self.method)
+        });
+        self.answer(reply)
+    }
+
+    fn failed(&mut self, error: &dispatch::Error) -> ErrorBody {
+        error.record(&mut self.recorder);
+        if !matches!(error, dispatch::Error::Failed(error) if error.expected) {
+            tracing::warn!(api = %self.route.name, %error, "a request failed");
+        }
+        ErrorBody::of(error, self.version.development)
+    }
+
+    fn answer(mut self, outcome: Result<Response, ErrorBody>) -> Response {
+        let mut response = outcome.unwrap_or_else(|mut error| {
+            if error.close
+                && let Some(phase) = &self.phase
+            {
+                phase.linger();
+            }
+            error.trace_id = Some(TraceId::from_bytes(self.recorder.context().trace_id).to_string());
+            error.into_response()
+        });
+        response.headers_mut().insert(REQUEST_ID, self.request_id);
+        self.recorder.http(method_name(self.route.method), &self.route.path, response.status().as_u16());
+        self.recorder.finish(&self.app.telemetry);
+        response
+    }
+}
+
+/// Everything that can be refused before the handler is entered.
+async fn prepare(
+    app: &App,
+    version: &Version,
+    route: &ApiRoute,
+    parts: &mut Parts,
+    body: Body,
+) -> Result<(ApiInput, Payload), ErrorBody> {
+    request::check_head(parts)?;
+    if !route.middlewares.is_empty() {
+        let text = format!(
+            "this api asks for the middlewares {}, which this version of rohas does not run",
+            route.middlewares.join(", ")
+        );
+        return Err(ErrorBody::new(StatusCode::NOT_IMPLEMENTED, "middlewares_unavailable", text).closing());
+    }
+    let most = version.settings.server.max_in_flight.get();
+    if app.requests.count() >= usize::try_from(most).unwrap_or(usize::MAX) {
+        let text = "too many requests are running; try again later";
+        let busy = ErrorBody::new(StatusCode::SERVICE_UNAVAILABLE, "too_busy", text);
+        return Err(ErrorBody { retry_after: Some(1), ..busy }.closing());
+    }
+    let path_params = match RawPathParams::from_request_parts(parts, &()).await {
+        Ok(params) => params.iter().map(|(_, value)| value.to_owned()).collect(),
+        Err(_) if route.path_params.is_empty() => Vec::new(),
+        Err(error) => {
+            let text = format!("the path cannot be decoded: {error}");
+            return Err(ErrorBody::new(StatusCode::BAD_REQUEST, "malformed_path", text));
+        }
+    };
+    let server = &version.settings.server;
+    let limits = BodyLimits { bytes: server.max_body.as_usize(), time: server.body_timeout };
+    let body = request::read_body(&parts.headers, body, limits).await?;
+    if route.body.is_some() {
+        request::check_content_type(&parts.headers, &body)?;
+    }
+    let query = request::parse_query(parts);
+    let payload = request::validate(route, body, &path_params, &query)?;
+    let headers = std::mem::take(&mut parts.headers);
+    let input =
+        ApiInput { path_params, query, headers, has_body: payload.has_body, query_length: payload.query_length };
+    Ok((input, payload))
+}
+
+/// Replies are checked against the schema in development only, where a mismatch is a warning.
+fn warn_about_reply(route: &ApiRoute, completed: &Completed) {
+    let Ok(reply) = serde_json::from_slice::<serde_json::Value>(&completed.reply) else { return };
+    let fits = route.response.fits(&reply) || reply.get("data").is_some_and(|data| route.response.fits(data));
+    if !fits && completed.status.is_none_or(|status| status < 300) {
+        tracing::warn!(api = %route.name, "the reply does not fit the response type that the schema declares");
+    }
+}
+
+fn method_name(method: model::Method) -> &'static Arc<str> {
+    static NAMES: LazyLock<[Arc<str>; 5]> = LazyLock::new(|| ["GET", "POST", "PUT", "PATCH", "DELETE"].map(Arc::from));
+    &NAMES[match method {
+        model::Method::Get => 0,
+        model::Method::Post => 1,
+        model::Method::Put => 2,
+        model::Method::Patch => 3,
+        model::Method::Delete => 4,
+    }]
+}
+
+fn trace_of(parts: &Parts) -> TraceContext {
+    let given = parts.headers.get(TRACEPARENT).and_then(|value| TraceContext::parse(value.to_str().ok()?));
+    given.unwrap_or_else(|| TraceContext { trace_id: *TraceId::random().as_bytes(), parent: [0; 8] })
+}
+
+/// The client's request id if it is short and printable, else the trace id.
+fn request_id(parts: &Parts, recorder: &Recorder) -> HeaderValue {
+    let given = parts.headers.get(REQUEST_ID).filter(|id| id.len() <= MAX_REQUEST_ID && id.to_str().is_ok());
+    given.cloned().unwrap_or_else(|| {
+        let trace = TraceId::from_bytes(recorder.context().trace_id).to_string();
+        HeaderValue::try_from(trace).unwrap_or(HeaderValue::from_static("-"))
+    })
+}

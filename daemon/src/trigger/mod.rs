@@ -1,0 +1,4 @@
+//! What starts work? Each trigger turns one kind of stimulus into a piece of work for `dispatch` and its outcome into an answer.
+
+pub(crate) mod broker;
+pub(crate) mod http;

@@ -1,0 +1,177 @@
+//! What is one version of a project? Everything that a reload swaps at once: routes, shapes, delivery rules, handlers.
+//!
+//! A version never changes. Work holds an `Arc` of the version it started on; when the last one is dropped, so is the
+//! version's host, which ends its workers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rohas_config::project::{HandlerDecl, HandlerKind};
+use rohas_config::schema::model::{Api, Backoff, Event, Method, Schema, Type};
+use rohas_config::schema::shape::Shape;
+use rohas_config::settings::Settings;
+use rohas_handlers_host::Host;
+
+/// One version of a project, ready to serve.
+pub(crate) struct Version {
+    /// Counted from 1 since the daemon's start.
+    pub(crate) number: u64,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) apis: Vec<Arc<ApiRoute>>,
+    pub(crate) events: HashMap<Arc<str>, Arc<EventRoute>>,
+    pub(crate) handlers: Vec<HandlerDecl>,
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) development: bool,
+}
+
+/// A handler as the host knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct HandlerRef {
+    pub(crate) index: u32,
+    pub(crate) name: Arc<str>,
+}
+
+/// What is needed to serve one api.
+pub(crate) struct ApiRoute {
+    pub(crate) name: Arc<str>,
+    pub(crate) handler: HandlerRef,
+    pub(crate) method: Method,
+    /// The path as declared.
+    pub(crate) path: Arc<str>,
+    pub(crate) path_params: Vec<String>,
+    pub(crate) body: Option<Shape>,
+    pub(crate) query: Option<Shape>,
+    pub(crate) response: Shape,
+    pub(crate) status: u16,
+    pub(crate) triggers: Vec<Arc<str>>,
+    pub(crate) timeout: Duration,
+    /// Names of middlewares, which this version of the daemon cannot run.
+    pub(crate) middlewares: Vec<String>,
+}
+
+/// What is needed to publish and deliver one event.
+pub(crate) struct EventRoute {
+    pub(crate) name: Arc<str>,
+    pub(crate) payload: Shape,
+    /// Whether the payload is a record or free JSON: then an object is taken as it is, never unwrapped.
+    pub(crate) structured: bool,
+    pub(crate) key: Option<String>,
+    pub(crate) handlers: Vec<HandlerRef>,
+    pub(crate) triggers: Vec<Arc<str>>,
+    pub(crate) delivery: DeliveryRules,
+    pub(crate) version: u32,
+}
+
+/// How an event is delivered to each of its handlers.
+#[derive(Debug, Clone)]
+pub(crate) struct DeliveryRules {
+    pub(crate) attempts: u32,
+    pub(crate) backoff: Backoff,
+    pub(crate) delay: Duration,
+    pub(crate) max_delay: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) concurrency: usize,
+    pub(crate) dedupe: Duration,
+}
+
+impl Version {
+    /// Puts a version together from what was checked and loaded. `handlers` are the handlers that the host was given, in its order.
+    pub(crate) fn new(
+        number: u64,
+        project: (Arc<Settings>, Arc<Schema>),
+        handlers: Vec<HandlerDecl>,
+        host: Arc<dyn Host>,
+        development: bool,
+    ) -> Self {
+        let (settings, schema) = project;
+        let table = HandlerTable::new(&handlers);
+        let apis = schema.apis.values().filter_map(|api| api_route(&schema, &settings, api, &table)).map(Arc::new);
+        let events = schema.events.values().map(|event| {
+            let route = event_route(&schema, &settings, event, &table);
+            (Arc::clone(&route.name), Arc::new(route))
+        });
+        Self {
+            number,
+            apis: apis.collect(),
+            events: events.collect(),
+            settings: Arc::clone(&settings),
+            schema: Arc::clone(&schema),
+            handlers,
+            host,
+            development,
+        }
+    }
+}
+
+struct HandlerTable<'a>(HashMap<(HandlerKind, &'a str, &'a str), HandlerRef>);
+
+impl<'a> HandlerTable<'a> {
+    fn new(handlers: &'a [HandlerDecl]) -> Self {
+        let entry = |(index, handler): (u32, &'a HandlerDecl)| {
+            let reference = HandlerRef { index, name: handler.name.as_str().into() };
+            ((handler.kind, handler.owner.as_str(), handler.name.as_str()), reference)
+        };
+        Self((0..).zip(handlers).map(entry).collect())
+    }
+
+    fn api(&self, owner: &str) -> Option<HandlerRef> {
+        let found = self.0.iter().find(|((kind, name, _), _)| *kind == HandlerKind::Api && *name == owner);
+        found.map(|(_, handler)| handler.clone())
+    }
+
+    fn event(&self, owner: &str, name: &str) -> Option<HandlerRef> {
+        self.0.get(&(HandlerKind::Event, owner, name)).cloned()
+    }
+}
+
+fn api_route(schema: &Schema, settings: &Settings, api: &Api, table: &HandlerTable<'_>) -> Option<ApiRoute> {
+    Some(ApiRoute {
+        name: api.name.as_str().into(),
+        handler: table.api(&api.name)?,
+        method: api.method,
+        path: api.path.source.as_str().into(),
+        path_params: api.path.params().map(str::to_owned).collect(),
+        body: api.body.as_ref().map(|ty| Shape::compile(schema, ty)),
+        query: api.query.as_ref().map(|record| Shape::compile(schema, &Type::Record(record.clone()))),
+        response: Shape::compile(schema, &api.response),
+        status: api.status,
+        triggers: names(&api.triggers),
+        timeout: api.timeout.unwrap_or(settings.server.request_timeout),
+        middlewares: api.middlewares.clone(),
+    })
+}
+
+fn event_route(schema: &Schema, settings: &Settings, event: &Event, table: &HandlerTable<'_>) -> EventRoute {
+    EventRoute {
+        name: event.name.as_str().into(),
+        payload: Shape::compile(schema, &event.payload),
+        structured: matches!(event.payload, Type::Record(_) | Type::Json | Type::Map(_)),
+        key: event.key.clone(),
+        handlers: event.handlers.iter().filter_map(|handler| table.event(&event.name, handler)).collect(),
+        triggers: names(&event.triggers),
+        delivery: delivery_rules(settings, event),
+        version: event.version,
+    }
+}
+
+fn delivery_rules(settings: &Settings, event: &Event) -> DeliveryRules {
+    let defaults = &settings.events;
+    let retry = event.retry.unwrap_or_default();
+    let concurrency = event.concurrency.unwrap_or(defaults.concurrency.get());
+    let delay = retry.delay.unwrap_or(defaults.delay);
+    DeliveryRules {
+        attempts: retry.attempts.unwrap_or(defaults.attempts.get()),
+        backoff: retry.backoff.unwrap_or(defaults.backoff),
+        delay,
+        max_delay: retry.max_delay.unwrap_or(defaults.max_delay).max(delay),
+        timeout: event.timeout.unwrap_or(defaults.timeout),
+        concurrency: usize::try_from(concurrency).unwrap_or(usize::MAX).max(1),
+        dedupe: event.dedupe.unwrap_or(defaults.dedupe),
+    }
+}
+
+fn names(names: &[String]) -> Vec<Arc<str>> {
+    names.iter().map(|name| name.as_str().into()).collect()
+}

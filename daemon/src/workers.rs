@@ -1,0 +1,113 @@
+//! How is a project's code loaded? From a sound project to a pool of workers that has its handlers ready.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rohas_config::project::{HandlerDecl, HandlerKind, resolve};
+use rohas_config::schema::Schema;
+use rohas_config::schema::model::{Type, snake_case};
+use rohas_config::settings::Settings;
+use rohas_handlers_host::load::{HandlerSpec, Kind, Load};
+use rohas_handlers_host::python::{self, Candidates, Interpreter};
+use rohas_handlers_host::worker::{Options, Pool, StartError};
+use tokio_util::task::TaskTracker;
+
+use crate::project::Sound;
+
+/// How long a call may go on after its deadline before its worker is replaced.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// What of the daemon's surroundings bears on the workers.
+#[derive(Debug, Clone)]
+pub(crate) struct Surroundings {
+    /// The daemon's own executable; the extension lies beside it.
+    pub(crate) executable: PathBuf,
+    /// `VIRTUAL_ENV`
+    pub(crate) virtual_env: Option<PathBuf>,
+    /// `PATH`
+    pub(crate) path: Option<std::ffi::OsString>,
+}
+
+/// Why the handlers could not be brought up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Python(#[from] python::Error),
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+impl Surroundings {
+    pub(crate) fn interpreter(&self, root: &Path, settings: &Settings) -> Result<Interpreter, python::Error> {
+        let candidates = Candidates {
+            configured: settings.python.interpreter.clone(),
+            virtual_env: self.virtual_env.clone(),
+            path: self.path.clone(),
+        };
+        Interpreter::find(root, &candidates)
+    }
+}
+
+/// Starts workers and has them load the project's handlers.
+pub(crate) async fn start(
+    root: &Path,
+    sound: &Sound,
+    surroundings: &Surroundings,
+    development: bool,
+    tracker: &TaskTracker,
+) -> Result<(Arc<Pool>, Vec<HandlerDecl>), Error> {
+    let settings = &sound.settings;
+    let interpreter = surroundings.interpreter(root, settings)?;
+    let handlers = sound.handlers();
+    let load = Load {
+        root: root.display().to_string(),
+        source: "src".to_owned(),
+        threads: u32::from(settings.python.threads.get()),
+        development,
+        events: sound.schema.events.keys().cloned().collect(),
+        handlers: handlers.iter().map(|handler| spec(root, &sound.schema, handler)).collect(),
+    };
+    let options = Options {
+        program: python::program(&interpreter, root, &surroundings.executable, development)?,
+        workers: settings.python.workers.count(),
+        grace: GRACE,
+        drain: settings.server.drain_grace,
+        memory_limit: settings.python.memory_limit.map(|limit| limit.as_u64()),
+        recycle_after: settings.python.recycle_after.map(std::num::NonZero::get),
+    };
+    let pool = Pool::start(options, &load, tracker).await?;
+    Ok((Arc::new(pool), handlers))
+}
+
+fn spec(root: &Path, schema: &Schema, handler: &HandlerDecl) -> HandlerSpec {
+    let file = resolve(root, handler).or_else(|| handler.candidates.first().cloned()).unwrap_or_default();
+    let snake = snake_case(&handler.owner);
+    let mut spec = HandlerSpec {
+        kind: Kind::Event,
+        name: handler.name.clone(),
+        file: file.display().to_string(),
+        functions: handler.functions.clone(),
+        module: format!("generated.events.{snake}"),
+        class: handler.owner.clone(),
+        path_params: Vec::new(),
+        body: None,
+        query: None,
+        payload: None,
+    };
+    if handler.kind == HandlerKind::Event {
+        spec.payload = schema.events.get(&handler.owner).map(|event| type_json(&event.payload));
+    } else if let Some(api) = schema.apis.get(&handler.owner) {
+        spec.kind = Kind::Api;
+        spec.module = format!("generated.api.{snake}");
+        spec.class = format!("{}Request", handler.owner);
+        spec.path_params = api.path.params().map(str::to_owned).collect();
+        spec.body = api.body.as_ref().map(type_json);
+        spec.query = api.query.as_ref().map(|record| type_json(&Type::Record(record.clone())));
+    }
+    spec
+}
+
+fn type_json(ty: &Type) -> serde_json::Value {
+    serde_json::to_value(ty).expect("types consist of names and serialise without fail")
+}
