@@ -1,5 +1,7 @@
 //! What does not fit, and where in the value?
 
+use std::fmt;
+
 use serde::Serialize;
 
 /// One thing in a value that its type does not allow.
@@ -15,6 +17,21 @@ pub struct Fault {
     pub code: &'static str,
     /// What would be right, in a sentence without its subject.
     pub message: String,
+}
+
+/// The place and the sentence: `items[0].quantity must be at least 1`.
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, item) in self.path.iter().enumerate() {
+            match item {
+                PathItem::Key(key) if position == 0 => formatter.write_str(key)?,
+                PathItem::Key(key) => write!(formatter, ".{key}")?,
+                PathItem::Index(index) => write!(formatter, "[{index}]")?,
+            }
+        }
+        let gap = if self.path.is_empty() { "" } else { " " };
+        write!(formatter, "{gap}{}", self.message)
+    }
 }
 
 /// One step of the way into a value.

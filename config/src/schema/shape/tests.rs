@@ -148,6 +148,13 @@ fn a_fault_serialises_with_its_path() {
 }
 
 #[test]
+fn a_fault_as_text_begins_with_its_place() {
+    let value = json!({ "status": "paid", "items": [{ "sku": "a", "quantity": 0 }] });
+    assert_eq!(faults(&order(), value)[0].to_string(), "items[0].quantity must be at least 1");
+    assert_eq!(faults(&order(), json!(1))[0].to_string(), "expected an object, found the number 1");
+}
+
+#[test]
 fn a_root_that_is_no_object_is_one_fault() {
     for value in [json!(null), json!([]), json!("x"), json!(1)] {
         assert_eq!(brief(&order(), value), [" type"]);
