@@ -1,26 +1,28 @@
 //! What happens between an invoke and its result? One [`Call`] knows: it is entered, runs, and is answered exactly once.
 //!
-//! For asyncio it is a coroutine: a task drives it, and it drives the handler's coroutine. No lock is held and nothing is
-//! borrowed while Python runs, because a handler may come back here by printing, logging or cancelling itself.
+//! **Invariant**: no lock is held and nothing is borrowed while Python runs, because a handler may come back here by
+//! printing, logging or cancelling itself.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pyo3::exceptions::{PyBaseException, PyRuntimeError};
-use pyo3::intern;
+use pyo3::exceptions::{PyOverflowError, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyString, PyTuple};
 
 use crate::connection::lock;
+use crate::coroutine::{self, Pending};
+use crate::frame;
 use crate::input::Input;
 use crate::message::{Header, Invoke};
 use crate::output::Lines;
 use crate::plan::Plan;
-use crate::raw::{self, Step};
 use crate::reply::Reply;
-use crate::worker::Worker;
+use crate::thread;
+use crate::watchdog;
+use crate::worker::{Worker, sent};
 
-/// One call of one handler.
+/// One call of one handler. For asyncio it is a coroutine: a task drives it, and it drives the handler's coroutine.
 #[pyclass(frozen, weakref, module = "rohas_python")]
 pub(crate) struct Call {
     pub(crate) worker: Py<Worker>,
@@ -33,13 +35,21 @@ pub(crate) struct Call {
     /// Present until the call is entered.
     input: Mutex<Option<Input>>,
     /// The handler's coroutine, from its creation to its end.
-    coroutine: Mutex<Option<Py<PyAny>>>,
+    pub(crate) coroutine: Mutex<Option<Py<PyAny>>>,
+    /// What the handler waits for while its task doesn't know it yet, or how it ended.
+    pub(crate) pending: Mutex<Option<Pending>>,
+    /// Where each step runs, on interpreters whose tasks can't be given a context.
+    pub(crate) context: Mutex<Option<Py<PyAny>>>,
     /// The handler's second argument.
     state: Mutex<Option<Py<PyAny>>>,
     /// The task that runs it.
-    task: Mutex<Option<Py<PyAny>>>,
+    pub(crate) task: Mutex<Option<Py<PyAny>>>,
+    /// Its task is one that the loop made.
+    pub(crate) is_plain: AtomicBool,
     /// The daemon wants it stopped.
     cancelled: AtomicBool,
+    /// It was taken over from the daemon.
+    entered: AtomicBool,
     /// Its end has come; set before the answer is made, so that it is made once.
     ending: AtomicBool,
     /// It was answered or dropped.
@@ -48,12 +58,20 @@ pub(crate) struct Call {
     pub(crate) lines: Lines,
 }
 
+/// The body of `failed` when an error can't be described.
+const INDESCRIBABLE: &[u8] = br#"{"class":"failed","code":null,"type":"WorkerError","message":"the handler failed, and its error can't be described","status":null,"details":null,"retry_after_ms":null,"expected":false,"traceback":"","file":null,"line":null}"#;
+
 /// What the daemon is told when a call fails.
 #[derive(Clone, Copy)]
 enum Failure {
+    /// The handler raised an exception.
     Raised,
+    /// It was cancelled, as the daemon asked for.
     Cancelled,
+    /// The result can't be written as JSON.
     Result,
+    /// The result doesn't fit into a frame.
+    TooLarge,
 }
 
 impl Failure {
@@ -62,6 +80,7 @@ impl Failure {
             Self::Raised => "raised",
             Self::Cancelled => "cancelled",
             Self::Result => "result",
+            Self::TooLarge => "too_large",
         }
     }
 }
@@ -83,9 +102,13 @@ impl Call {
             trace_id: PyString::new(py, invoke.trace_id).unbind(),
             input: Mutex::new(Some(Input::new(py, &invoke.input, body)?)),
             coroutine: Mutex::default(),
+            pending: Mutex::default(),
+            context: Mutex::default(),
             state: Mutex::default(),
             task: Mutex::default(),
+            is_plain: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
+            entered: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             finished: AtomicBool::new(false),
             lines: Lines::default(),
@@ -93,119 +116,93 @@ impl Call {
         Py::new(py, call)
     }
 
-    /// Whether it was answered.
+    /// Whether it was answered or dropped.
     pub(crate) fn is_finished(&self) -> bool {
         self.finished.load(Ordering::Acquire)
     }
 
-    /// Runs it on the loop.
-    ///
-    /// # Errors
-    ///
-    /// When no task can be made.
-    pub(crate) fn start(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let call = slf.get();
-        let task = call.worker.get().environment()?.create_task(slf)?;
-        *lock(&call.task) = Some(task);
-        Ok(())
-    }
-
-    /// Stops it as the daemon asks: at once when it has not started, at its next `await` when it runs on the loop. In a
-    /// thread it goes on.
-    ///
-    /// # Errors
-    ///
-    /// When the task can't be cancelled.
-    pub(crate) fn cancel(&self, py: Python<'_>) -> PyResult<()> {
+    /// Notes that the daemon wants it stopped; returns the task that has to be told.
+    pub(crate) fn cancel(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.cancelled.store(true, Ordering::Release);
-        let task = lock(&self.task).as_ref().map(|task| task.clone_ref(py));
-        match task {
-            Some(task) => task.bind(py).call_method0(intern!(py, "cancel")).map(drop),
-            None => Ok(()),
+        lock(&self.task).as_ref().map(|task| task.clone_ref(py))
+    }
+
+    /// Whether the daemon wants it stopped.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Takes the call over from the daemon, right before user code runs; false when the daemon has taken it back, so that it
+    /// is forgotten without an answer.
+    pub(crate) fn enter(&self, py: Python<'_>) -> bool {
+        if !self.is_finished() && self.worker.get().slots.enter(self.slot, self.id) {
+            self.entered.store(true, Ordering::Release);
+            return true;
         }
+        if !self.ending.swap(true, Ordering::AcqRel) {
+            self.finished.store(true, Ordering::Release);
+            self.forget();
+            self.worker.get().finished(py, self.id);
+        }
+        false
     }
 
-    /// Runs a plain function in the current thread, in a context of its own.
-    ///
-    /// # Errors
-    ///
-    /// When it can't be answered.
-    pub(crate) fn run_in_thread(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let context = slf.get().worker.get().environment()?.context(py)?;
-        context.call_method1(intern!(py, "run"), (slf.getattr(intern!(py, "run"))?,)).map(drop)
-    }
-
-    /// Takes the call over from the daemon; false when the daemon has taken it back.
-    fn enter(&self) -> bool {
-        self.worker.get().slots.enter(self.slot, self.id)
+    /// Answers that the worker itself failed to run it.
+    pub(crate) fn abort(&self, py: Python<'_>, error: PyErr) {
+        if self.entered.load(Ordering::Acquire) || self.enter(py) {
+            self.finish(py, &Err(error));
+        }
     }
 
     /// Calls the handler's function: a result from a plain one, a coroutine from an asynchronous one.
-    fn call_function<'py>(slf: &Bound<'py, Self>, plan: &Plan) -> PyResult<Bound<'py, PyAny>> {
+    ///
+    /// # Errors
+    ///
+    /// What the handler raises, or what its input lacks.
+    pub(crate) fn call_function<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let (py, call) = (slf.py(), slf.get());
         let worker = call.worker.get();
+        let plan = worker.plan(call.handler).ok_or_else(|| call.not_loaded())?;
         worker.environment()?.set_current(slf)?;
         let input = lock(&call.input).take();
         let function = plan.function.bind(py);
-        if plan.parameters == 0 {
-            return function.call0();
+        match plan.parameters {
+            0 => function.call0(),
+            1 => function.call1((call.argument(plan, input, py)?,)),
+            _ => {
+                let argument = call.argument(plan, input, py)?;
+                let state = worker.loaded()?.state(plan, slf)?;
+                *lock(&call.state) = Some(state.clone().unbind());
+                function.call1((argument, state))
+            }
         }
+    }
+
+    fn argument<'py>(&self, plan: &Plan, input: Option<Input>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let input = input.ok_or_else(|| PyRuntimeError::new_err("a call was entered twice"))?;
-        let argument = plan.argument(worker.environment()?, &input, py)?;
-        drop(input);
-        if plan.parameters == 1 {
-            return function.call1((argument,));
-        }
-        let state = worker.loaded()?.state(plan, slf)?;
-        *lock(&call.state) = Some(state.clone().unbind());
-        function.call1((argument, state))
+        plan.argument(self.worker.get().environment()?, &input, py)
     }
 
-    /// One step of an asynchronous call: what to wait for, or `None` at its end.
-    fn step<'py>(slf: &Bound<'py, Self>, step: PyResult<Step<'py>>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        match step {
-            Ok(Step::Yielded(awaited)) => return Ok(Some(awaited)),
-            Ok(Step::Returned(result)) => Self::finish(slf, Ok(result))?,
-            Err(error) => Self::finish(slf, Err(error))?,
-        }
-        Ok(None)
-    }
-
-    fn first_step<'py>(slf: &Bound<'py, Self>) -> PyResult<Step<'py>> {
-        let (py, call) = (slf.py(), slf.get());
-        let worker = call.worker.get();
-        let Some(plan) = worker.plan(call.handler) else { return Err(not_loaded(call.handler)) };
-        let coroutine = Self::call_function(slf, plan)?;
-        *lock(&call.coroutine) = Some(coroutine.clone().unbind());
-        raw::send(&coroutine, &py.None().into_bound(py))
-    }
-
-    /// The handler's coroutine, if the call has been entered.
-    fn entered<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        lock(&self.coroutine).as_ref().map(|coroutine| coroutine.bind(py).clone())
+    fn not_loaded(&self) -> PyErr {
+        PyRuntimeError::new_err(format!("handler {} is not loaded in this worker", self.handler))
     }
 
     /// Answers the daemon and lets go of everything.
-    fn finish(slf: &Bound<'_, Self>, outcome: PyResult<Bound<'_, PyAny>>) -> PyResult<()> {
-        let (py, call) = (slf.py(), slf.get());
-        let worker = call.worker.get();
-        if call.ending.swap(true, Ordering::AcqRel) {
-            return Ok(());
+    pub(crate) fn finish(&self, py: Python<'_>, outcome: &PyResult<Bound<'_, PyAny>>) {
+        if self.ending.swap(true, Ordering::AcqRel) {
+            return;
         }
-        let state = lock(&call.state).take();
+        let state = lock(&self.state).take();
         let answered = match outcome {
-            Ok(result) => match call.complete(&result, state.as_ref().map(|state| state.bind(py))) {
-                Ok(()) => Ok(()),
-                Err(error) => call.fail(py, &error, Failure::Result),
-            },
-            Err(error) => call.fail(py, &error, call.failure(py, &error)),
+            Ok(result) => self.complete(result, state.as_ref().map(|state| state.bind(py))),
+            Err(error) => self.fail(error, self.failure(error, py), None, py),
         };
-        call.finished.store(true, Ordering::Release);
+        if answered.is_err() {
+            self.fail_briefly();
+        }
         drop(state);
-        call.forget();
-        worker.finished(py, call.id)?;
-        answered
+        self.forget();
+        self.worker.get().finished(py, self.id);
     }
 
     fn forget(&self) {
@@ -217,51 +214,66 @@ impl Call {
     }
 
     fn complete(&self, result: &Bound<'_, PyAny>, state: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let worker = self.worker.get();
-        let reply = Reply::new(self.id, (worker.environment()?, worker.loaded()?), result, state)?;
-        self.end_output(&worker.connection)?;
-        worker.answer(&reply.header, &reply.parts())
+        let (py, worker) = (result.py(), self.worker.get());
+        let reply = match Reply::new(self.id, (worker.environment()?, worker.loaded()?), result, state) {
+            Ok(reply) => reply,
+            Err(error) => return self.fail(&error, Failure::Result, Some(result), py),
+        };
+        match self.answer(&reply.header, &reply.parts()) {
+            Ok(()) => Ok(()),
+            Err(error) => self.fail(&PyOverflowError::new_err(error.to_string()), Failure::TooLarge, None, py),
+        }
     }
 
-    fn fail(&self, py: Python<'_>, error: &PyErr, failure: Failure) -> PyResult<()> {
-        let worker = self.worker.get();
-        let described = worker.environment()?.describe(error, failure.name(), py)?;
-        self.end_output(&worker.connection)?;
-        worker.answer(&Header::failed(self.id), &[described.as_bytes()])
+    fn fail(&self, error: &PyErr, failure: Failure, result: Option<&Bound<'_, PyAny>>, py: Python<'_>) -> PyResult<()> {
+        let described = self.worker.get().environment()?.describe(error, failure.name(), result, py)?;
+        let answered = self.answer(&Header::failed(self.id), &[described.as_bytes()]);
+        answered.map_err(|error| PyOverflowError::new_err(error.to_string()))
     }
 
-    fn failure(&self, py: Python<'_>, error: &PyErr) -> Failure {
-        let cancelled = self.cancelled.load(Ordering::Acquire)
-            && self.worker.get().environment().is_ok_and(|environment| environment.is_cancelled(error, py));
+    /// The answer when no other can be made, for lack of memory above all.
+    fn fail_briefly(&self) {
+        if self.answer(&Header::failed(self.id), &[INDESCRIBABLE]).is_err() {
+            watchdog::fail("a call can't be answered");
+        }
+    }
+
+    fn answer(&self, header: &Header, parts: &[&[u8]]) -> Result<(), frame::Error> {
+        let connection = &self.worker.get().connection;
+        sent(self.end_output(connection));
+        connection.push(header, parts)?;
+        // Before anything is dropped: what user code prints then comes behind the answer.
+        self.finished.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn failure(&self, error: &PyErr, py: Python<'_>) -> Failure {
+        let environment = self.worker.get().environment();
+        let cancelled = self.is_cancelled() && environment.is_ok_and(|environment| environment.is_cancelled(error, py));
         if cancelled { Failure::Cancelled } else { Failure::Raised }
     }
 }
 
-fn not_loaded(handler: u32) -> PyErr {
-    PyRuntimeError::new_err(format!("handler {handler} is not loaded in this worker"))
-}
-
 #[pymethods]
 impl Call {
-    /// The next step, as asyncio's tasks ask for it.
-    fn __next__<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let (py, call) = (slf.py(), slf.get());
-        if let Some(coroutine) = call.entered(py) {
-            return Self::step(slf, raw::send(&coroutine, &py.None().into_bound(py)));
-        }
-        if call.is_finished() || !call.enter() {
-            call.drop_it(py)?;
-            return Ok(None);
-        }
-        Self::step(slf, Self::first_step(slf))
+    /// The handler's coroutine, as long as it runs.
+    #[getter]
+    fn coroutine(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        lock(&self.coroutine).as_ref().map(|coroutine| coroutine.clone_ref(py))
     }
 
-    /// The same as `__next__`: nothing is ever sent to a task's coroutine.
+    /// What debuggers and task groups of other libraries ask a coroutine for: `cr_frame`, `cr_await`, `__name__`, ...
+    fn __getattr__<'py>(&self, py: Python<'py>, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
+        coroutine::attribute(self, py, name)
+    }
+
+    fn __next__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        coroutine::next(slf)
+    }
+
+    /// The same as `__next__`: nothing but `None` is ever sent to a task's coroutine.
     fn send<'py>(slf: &Bound<'py, Self>, _value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        match Self::__next__(slf)? {
-            Some(awaited) => Ok(awaited),
-            None => Err(pyo3::exceptions::PyStopIteration::new_err(())),
-        }
+        coroutine::next(slf)
     }
 
     /// Raises an exception where the handler waits.
@@ -272,35 +284,12 @@ impl Call {
         value: Option<&Bound<'py, PyAny>>,
         _traceback: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (py, call) = (slf.py(), slf.get());
-        let exception = exception(kind, value)?;
-        let Some(coroutine) = call.entered(py) else {
-            if call.is_finished() || !call.enter() {
-                call.drop_it(py)?;
-            } else {
-                Self::finish(slf, Err(PyErr::from_value(exception)))?;
-            }
-            return Err(pyo3::exceptions::PyStopIteration::new_err(()));
-        };
-        let step = match coroutine.call_method1(intern!(py, "throw"), (exception,)) {
-            Ok(awaited) => Ok(Step::Yielded(awaited)),
-            Err(error) if error.is_instance_of::<pyo3::exceptions::PyStopIteration>(py) => {
-                error.value(py).getattr(intern!(py, "value")).map(Step::Returned)
-            }
-            Err(error) => Err(error),
-        };
-        match Self::step(slf, step)? {
-            Some(awaited) => Ok(awaited),
-            None => Err(pyo3::exceptions::PyStopIteration::new_err(())),
-        }
+        coroutine::throw(slf, kind, value)
     }
 
     /// Closes the handler's coroutine.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        match self.entered(py) {
-            Some(coroutine) => coroutine.call_method0(intern!(py, "close")).map(drop),
-            None => Ok(()),
-        }
+        coroutine::close(self, py)
     }
 
     fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
@@ -313,48 +302,24 @@ impl Call {
 
     /// Runs a plain function, in a thread of the pool.
     fn run(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let call = slf.get();
-        let worker = call.worker.get();
-        if !call.enter() {
-            return call.drop_it(slf.py());
-        }
-        let Some(plan) = worker.plan(call.handler) else { return Self::finish(slf, Err(not_loaded(call.handler))) };
-        let result = Self::call_function(slf, plan);
-        Self::finish(slf, result)
+        thread::run(slf)
+    }
+
+    /// Goes on on the loop with an awaitable that a plain function returned.
+    fn resume(slf: &Bound<'_, Self>) -> PyResult<()> {
+        coroutine::start_task(slf)
     }
 
     /// A line of the handler's logger: `log_fn` of the generated state.
-    fn __call__(
-        slf: &Bound<'_, Self>,
-        _handler: &Bound<'_, PyAny>,
-        level: &str,
-        message: &str,
-        fields: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        let worker = slf.get().worker.get();
-        worker.log(slf.py(), Some(slf.get()), (level, message), Some(fields))
-    }
-}
-
-impl Call {
-    /// Forgets a call that the daemon has taken back.
-    fn drop_it(&self, py: Python<'_>) -> PyResult<()> {
-        if self.ending.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        self.finished.store(true, Ordering::Release);
-        self.forget();
-        self.worker.get().finished(py, self.id)
-    }
-}
-
-fn exception<'py>(kind: &Bound<'py, PyAny>, value: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
-    if kind.is_instance_of::<PyBaseException>() {
-        return Ok(kind.clone());
-    }
-    match value {
-        Some(value) if value.is_instance_of::<PyBaseException>() => Ok(value.clone()),
-        Some(value) => kind.call1((value,)),
-        None => kind.call0(),
+    #[pyo3(signature = (*arguments))]
+    fn __call__(slf: &Bound<'_, Self>, arguments: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let (_handler, level, message, fields): (
+            Bound<'_, PyAny>,
+            Bound<'_, PyString>,
+            Bound<'_, PyString>,
+            Bound<'_, PyAny>,
+        ) = arguments.extract()?;
+        let line = (&*level.to_cow()?, &*message.to_cow()?);
+        slf.get().worker.get().log(slf.py(), Some(slf.get()), line, Some(&fields))
     }
 }

@@ -1,13 +1,17 @@
 //! What does the worker call in Python again and again? Looked up once, when it attaches to its event loop.
 
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ThreadId};
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyType};
 
 use crate::call::Call;
+use crate::coroutine;
+use crate::raw;
 
 /// Callables of the interpreter, the event loop and our own Python part.
 pub(crate) struct Environment {
@@ -15,7 +19,9 @@ pub(crate) struct Environment {
     event_loop: Py<PyAny>,
     create_task: Py<PyAny>,
     /// `create_task` takes the context since 3.11; before, it copies the one it is called in.
-    takes_context: bool,
+    pub(crate) takes_context: bool,
+    /// Our class of tasks, and what asyncio offers to drive one by hand.
+    tasks: Tasks,
     call_soon: Py<PyAny>,
     call_soon_threadsafe: Py<PyAny>,
     copy_context: Py<PyAny>,
@@ -32,6 +38,39 @@ pub(crate) struct Environment {
     cancelled_error: Py<PyAny>,
     /// Our Python part: what isn't on the hot path.
     pub(crate) support: Py<PyAny>,
+}
+
+struct Tasks {
+    /// The project has the loop make its tasks in a way of its own.
+    has_factory: AtomicBool,
+    class: Py<PyType>,
+    /// `asyncio.Task.__init__`
+    initialise: Py<PyAny>,
+    enter: Py<PyAny>,
+    leave: Py<PyAny>,
+    first_step: Py<PyAny>,
+    later_step: Py<PyAny>,
+    /// From an awaitable to a coroutine.
+    wait: Py<PyAny>,
+}
+
+impl Tasks {
+    fn new(worker: &Bound<'_, PyAny>, support: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = worker.py();
+        let asyncio = py.import("asyncio")?.getattr("tasks")?;
+        let ours = support.getattr("tasks")?;
+        let class = ours.getattr("task_class")?.call1((worker.getattr("materialise")?,))?;
+        Ok(Self {
+            has_factory: AtomicBool::new(false),
+            class: class.cast_into()?.unbind(),
+            initialise: asyncio.getattr("Task")?.getattr("__init__")?.unbind(),
+            enter: asyncio.getattr("_enter_task")?.unbind(),
+            leave: asyncio.getattr("_leave_task")?.unbind(),
+            first_step: wrap_pyfunction!(coroutine::first_step, py)?.into_any().unbind(),
+            later_step: wrap_pyfunction!(coroutine::later_step, py)?.into_any().unbind(),
+            wait: ours.getattr("wait")?.unbind(),
+        })
+    }
 }
 
 impl Environment {
@@ -51,6 +90,7 @@ impl Environment {
         Ok(Self {
             thread: thread::current().id(),
             create_task: event_loop.getattr("create_task")?.unbind(),
+            tasks: Tasks::new(worker, support)?,
             takes_context: py.version_info() >= (3, 11),
             call_soon: event_loop.getattr("call_soon")?.unbind(),
             call_soon_threadsafe: event_loop.getattr("call_soon_threadsafe")?.unbind(),
@@ -83,9 +123,81 @@ impl Environment {
         self.call_soon_threadsafe.bind(py).call1((self.flush.bind(py),)).map(drop)
     }
 
-    /// Has the loop run something, from another thread.
-    pub(crate) fn on_loop_soon(&self, callback: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.call_soon_threadsafe.bind(callback.py()).call1((callback,)).map(drop)
+    /// An object that stands for the current task while a call's first step runs; `None` when tasks have to be made by the
+    /// loop, because the project has set a task factory or a task is running already.
+    pub(crate) fn blank_task<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if self.tasks.has_factory.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let task = raw::blank(self.tasks.class.bind(py))?;
+        match self.tasks.enter.bind(py).call1((&self.event_loop, &task)) {
+            Ok(_) => Ok(Some(task)),
+            Err(error) if error.is_instance_of::<PyRuntimeError>(py) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks whether the project has set a task factory while it was loaded.
+    pub(crate) fn find_task_factory(&self, py: Python<'_>) -> PyResult<()> {
+        let factory = self.event_loop.bind(py).call_method0(intern!(py, "get_task_factory"))?;
+        self.tasks.has_factory.store(!factory.is_none(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The contrary of [`Environment::blank_task`].
+    pub(crate) fn leave_task(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.tasks.leave.bind(task.py()).call1((&self.event_loop, task)).map(drop)
+    }
+
+    /// Makes a blank task a real one, which drives the call from the loop's next turn on.
+    pub(crate) fn initialise_task(
+        &self,
+        task: &Bound<'_, PyAny>,
+        call: &Bound<'_, Call>,
+        context: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let py = task.py();
+        let options = PyDict::new(py);
+        options.set_item(intern!(py, "loop"), &self.event_loop)?;
+        if self.takes_context {
+            options.set_item(intern!(py, "context"), context)?;
+        }
+        self.tasks.initialise.bind(py).call((task, call), Some(&options)).map(drop)
+    }
+
+    /// Runs a call's first step in its context.
+    pub(crate) fn first_step(&self, context: &Bound<'_, PyAny>, call: &Bound<'_, Call>) -> PyResult<()> {
+        let py = call.py();
+        context.call_method1(intern!(py, "run"), (&self.tasks.first_step, call)).map(drop)
+    }
+
+    /// Runs a later step in its context.
+    pub(crate) fn later_step<'py>(
+        &self,
+        context: &Bound<'py, PyAny>,
+        call: &Bound<'py, Call>,
+        exception: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        context.call_method1(intern!(call.py(), "run"), (&self.tasks.later_step, call, exception))
+    }
+
+    /// A coroutine that waits for an awaitable.
+    pub(crate) fn coroutine<'py>(&self, awaitable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        self.tasks.wait.bind(awaitable.py()).call1((awaitable,))
+    }
+
+    /// Has the loop go on with a call, from a thread.
+    pub(crate) fn resume(&self, call: &Bound<'_, Call>, context: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = call.py();
+        let options = PyDict::new(py);
+        options.set_item(intern!(py, "context"), context)?;
+        let resume = call.getattr(intern!(py, "resume"))?;
+        self.call_soon_threadsafe.bind(py).call((resume,), Some(&options)).map(drop)
+    }
+
+    /// A `CancelledError`.
+    pub(crate) fn cancelled(&self, py: Python<'_>) -> PyErr {
+        self.cancelled_error.bind(py).call0().map_or_else(|error| error, PyErr::from_value)
     }
 
     /// A task that runs a call in a context of its own.
@@ -163,9 +275,15 @@ impl Environment {
     /// # Errors
     ///
     /// When even that fails, for lack of memory for instance.
-    pub(crate) fn describe<'py>(&self, error: &PyErr, failure: &str, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+    pub(crate) fn describe<'py>(
+        &self,
+        error: &PyErr,
+        failure: &str,
+        result: Option<&Bound<'py, PyAny>>,
+        py: Python<'py>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         // The value alone doesn't know the traceback.
-        let arguments = (error.clone_ref(py).into_value(py), failure);
+        let arguments = (error.clone_ref(py).into_value(py), failure, result);
         let described = self.support.bind(py).call_method1(intern!(py, "describe_failure"), arguments)?;
         Ok(described.cast_into()?)
     }

@@ -5,7 +5,9 @@
 
 mod call;
 mod connection;
+mod coroutine;
 mod environment;
+mod flusher;
 mod frame;
 mod ids;
 mod input;
@@ -18,6 +20,7 @@ mod raw;
 mod reply;
 mod slots;
 mod start;
+mod thread;
 mod time;
 mod watchdog;
 mod worker;

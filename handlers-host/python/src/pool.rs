@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use crate::call::Call;
 use crate::connection::lock;
 use crate::environment::Environment;
+use crate::thread;
 
 /// The threads and what waits for them. The queue is bounded by the daemon, which gives a worker no more calls than slots.
 #[derive(Default)]
@@ -61,11 +62,18 @@ impl Pool {
         Err(error)
     }
 
+    /// Takes a call back that no thread has begun with.
+    pub(crate) fn withdraw(&self, id: u64) -> Option<Py<Call>> {
+        let mut state = lock(&self.state);
+        let at = state.waiting.iter().position(|call| call.get().id == id)?;
+        state.waiting.remove(at)
+    }
+
     /// Runs calls for ever, in a thread that Python started.
-    pub(crate) fn serve(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn serve(&self, py: Python<'_>) -> ! {
         loop {
             let call = py.detach(|| self.next());
-            Call::run_in_thread(call.bind(py))?;
+            thread::start(call.bind(py));
         }
     }
 

@@ -56,3 +56,9 @@ pub(crate) fn set(object: &Bound<'_, PyAny>, name: &Bound<'_, PyString>, value: 
     let outcome = unsafe { ffi::PyObject_GenericSetAttr(object.as_ptr(), name.as_ptr(), value.as_ptr()) };
     if outcome == 0 { Ok(()) } else { Err(PyErr::fetch(object.py())) }
 }
+
+/// Whether nobody but the caller holds an object.
+pub(crate) fn is_alone(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: the object is alive and we are attached.
+    unsafe { ffi::Py_REFCNT(object.as_ptr()) == 1 }
+}

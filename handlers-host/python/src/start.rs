@@ -11,6 +11,7 @@ use pyo3::types::{PyList, PyModule};
 use rustix::io::{FdFlags, fcntl_setfd};
 
 use crate::connection::Connection;
+use crate::flusher::Flusher;
 use crate::ids::Ids;
 use crate::slots::Slots;
 use crate::watchdog;
@@ -24,17 +25,18 @@ struct Support {
 }
 
 /// The Python part, each module before those that import it.
-const SUPPORT: [Support; 6] = [
-    Support { name: c"rohas_worker.values", file: c"rohas_worker/values.py", code: include_str!("support/values.py") },
+const SUPPORT: [Support; 7] = [
+    Support { name: c"rohas_worker.values", file: c"<rohas_worker.values>", code: include_str!("support/values.py") },
     Support {
         name: c"rohas_worker.failure",
-        file: c"rohas_worker/failure.py",
+        file: c"<rohas_worker.failure>",
         code: include_str!("support/failure.py"),
     },
-    Support { name: c"rohas_worker.remedy", file: c"rohas_worker/remedy.py", code: include_str!("support/remedy.py") },
-    Support { name: c"rohas_worker.output", file: c"rohas_worker/output.py", code: include_str!("support/output.py") },
-    Support { name: c"rohas_worker.loader", file: c"rohas_worker/loader.py", code: include_str!("support/loader.py") },
-    Support { name: c"rohas_worker.loop", file: c"rohas_worker/loop.py", code: include_str!("support/loop.py") },
+    Support { name: c"rohas_worker.remedy", file: c"<rohas_worker.remedy>", code: include_str!("support/remedy.py") },
+    Support { name: c"rohas_worker.output", file: c"<rohas_worker.output>", code: include_str!("support/output.py") },
+    Support { name: c"rohas_worker.tasks", file: c"<rohas_worker.tasks>", code: include_str!("support/tasks.py") },
+    Support { name: c"rohas_worker.loader", file: c"<rohas_worker.loader>", code: include_str!("support/loader.py") },
+    Support { name: c"rohas_worker.loop", file: c"<rohas_worker.loop>", code: include_str!("support/loop.py") },
 ];
 
 /// Runs the worker until it is drained; returns the exit code.
@@ -45,6 +47,7 @@ pub(crate) fn main(py: Python<'_>) -> PyResult<i32> {
     let ids = Ids::map(&File::from(inherited(py, "ROHAS_IDS_FD")?))?;
     watchdog::start(&connection)?;
     let worker = Bound::new(py, Worker::new(connection, slots, ids))?;
+    Flusher::start(worker.clone().unbind())?;
     let event_loop = support(py)?;
     event_loop.getattr("run")?.call1((worker,))?.extract()
 }

@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::call::Call;
 use crate::connection::{Connection, Flushed, lock};
+use crate::coroutine::{self, Starting};
 use crate::environment::Environment;
+use crate::flusher::Flusher;
 use crate::frame::{Frame, Inbox};
 use crate::ids::Ids;
 use crate::message::{self, Header, Invoke, Message};
@@ -21,8 +24,11 @@ use crate::pool::Pool;
 use crate::slots::Slots;
 use crate::watchdog;
 
-/// Reads in one turn of the loop, so that a daemon that never stops sending can't starve the handlers.
-const READS: usize = 4;
+/// What the daemon asked for, in its order.
+enum Queued {
+    Start(Py<Call>),
+    Cancel(u64),
+}
 
 /// The worker, seen from Python as well.
 #[pyclass(frozen, module = "rohas_python")]
@@ -32,16 +38,19 @@ pub(crate) struct Worker {
     pub(crate) ids: Ids,
     pub(crate) output: Output,
     pub(crate) pool: Pool,
+    pub(crate) flusher: Flusher,
     /// What is called in Python again and again; set by [`Worker::attach`] before anything is read.
     environment: OnceLock<Environment>,
     /// Set when the project has been loaded, before anything else is received.
     loaded: OnceLock<Loaded>,
     /// One per handler, in the daemon's order; `None` for those that failed to load.
     plans: OnceLock<Vec<Option<Plan>>>,
-    /// Calls that were read and not yet started.
-    queue: Mutex<VecDeque<Py<Call>>>,
-    /// Calls that were read and not yet answered.
+    /// What was read and not yet acted on.
+    queue: Mutex<VecDeque<Queued>>,
+    /// Calls that wait for the loop or a thread, or run there; those that end in their first step are never here.
     calls: Mutex<HashMap<u64, Py<Call>>>,
+    /// Calls in their first step: more than one only if a handler runs the loop itself.
+    starting: Mutex<Vec<Starting>>,
     /// A flush is on its way.
     flushing: AtomicBool,
     /// The loop tells us when the socket takes more.
@@ -58,11 +67,13 @@ impl Worker {
             ids,
             output: Output::default(),
             pool: Pool::default(),
+            flusher: Flusher::default(),
             environment: OnceLock::new(),
             loaded: OnceLock::new(),
             plans: OnceLock::new(),
             queue: Mutex::default(),
             calls: Mutex::default(),
+            starting: Mutex::default(),
             flushing: AtomicBool::new(false),
             writing: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -94,18 +105,34 @@ impl Worker {
     }
 
     /// A call was answered, or dropped because the daemon took it back.
-    pub(crate) fn finished(&self, py: Python<'_>, id: u64) -> PyResult<()> {
+    pub(crate) fn finished(&self, py: Python<'_>, id: u64) {
         let call = lock(&self.calls).remove(&id);
         drop(call);
-        self.flush_soon(py)
+        working(self.flush_soon(py), py);
+    }
+
+    /// A call goes on beyond its first step, or in a thread.
+    pub(crate) fn remember(&self, call: &Bound<'_, Call>) {
+        lock(&self.calls).insert(call.get().id, call.clone().unbind());
+    }
+
+    /// A call's first step begins.
+    pub(crate) fn starting_push(&self, starting: Starting) {
+        lock(&self.starting).push(starting);
+    }
+
+    /// The last call's first step has ended.
+    pub(crate) fn starting_pop(&self) -> Option<Starting> {
+        lock(&self.starting).pop()
     }
 
     /// Flushes at the end of this turn of the loop, once for everything that finishes in it; at once from a thread.
-    pub(crate) fn flush_soon(&self, py: Python<'_>) -> PyResult<()> {
+    fn flush_soon(&self, py: Python<'_>) -> PyResult<()> {
         let environment = self.environment()?;
         if !environment.on_loop() {
             return self.flush_from_thread(py);
         }
+        self.flusher.notify();
         if self.flushing.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
@@ -141,7 +168,8 @@ impl Worker {
     }
 
     fn stop_when_drained(&self, py: Python<'_>) -> PyResult<()> {
-        let done = self.draining.load(Ordering::Acquire) && lock(&self.calls).is_empty();
+        let done =
+            self.draining.load(Ordering::Acquire) && lock(&self.calls).is_empty() && lock(&self.queue).is_empty();
         if done && self.connection.is_flushed() { self.environment()?.stop(py) } else { Ok(()) }
     }
 
@@ -159,7 +187,10 @@ impl Worker {
         match understood(message::decode(&inbox.bytes()[frame.header.clone()])) {
             Message::Invoke(invoke) => Self::queue(slf, &invoke, body),
             Message::Load => watchdog::fail("the daemon sent a second load"),
-            Message::Cancel(id) => worker.cancel(slf.py(), id),
+            Message::Cancel(id) => {
+                lock(&worker.queue).push_back(Queued::Cancel(id));
+                Ok(())
+            }
             Message::Ping(number) => {
                 worker.answer(&Header::pong(number), &[])?;
                 worker.flush_soon(slf.py())
@@ -173,30 +204,43 @@ impl Worker {
 
     fn queue(slf: &Bound<'_, Self>, invoke: &Invoke<'_>, body: &[u8]) -> PyResult<()> {
         let call = Call::new(slf, invoke, body)?;
-        let worker = slf.get();
-        let again = lock(&worker.calls).insert(invoke.id, call.clone_ref(slf.py()));
-        lock(&worker.queue).push_back(call);
-        drop(again);
+        lock(&slf.get().queue).push_back(Queued::Start(call));
         Ok(())
     }
 
-    fn start_queued(&self, py: Python<'_>) -> PyResult<()> {
+    fn work_off_queue(&self, py: Python<'_>) -> PyResult<()> {
         loop {
-            let Some(call) = lock(&self.queue).pop_front() else { return Ok(()) };
-            let call = call.bind(py);
-            if self.plan(call.get().handler).is_none_or(|plan| plan.asynchronous) {
-                Call::start(call)?;
-            } else {
-                self.pool.submit(self.environment()?, call)?;
+            // A statement of its own, so that the lock is released before any handler runs.
+            let next = lock(&self.queue).pop_front();
+            match next {
+                Some(Queued::Start(call)) => self.start(call.bind(py)),
+                Some(Queued::Cancel(id)) => self.cancel(py, id)?,
+                None => return Ok(()),
             }
         }
     }
 
+    fn start(&self, call: &Bound<'_, Call>) {
+        let started = if self.plan(call.get().handler).is_none_or(|plan| plan.asynchronous) {
+            coroutine::start(call)
+        } else {
+            self.remember(call);
+            self.environment().and_then(|environment| self.pool.submit(environment, call))
+        };
+        if let Err(error) = started {
+            call.get().abort(call.py(), error);
+        }
+    }
+
     fn cancel(&self, py: Python<'_>, id: u64) -> PyResult<()> {
-        // The call may have come with the same read.
-        self.start_queued(py)?;
         let call = lock(&self.calls).get(&id).map(|call| call.clone_ref(py));
-        call.map_or(Ok(()), |call| call.get().cancel(py))
+        if let Some(task) = call.and_then(|call| call.get().cancel(py)) {
+            task.bind(py).call_method0(intern!(py, "cancel"))?;
+        }
+        if let Some(call) = self.pool.withdraw(id) {
+            call.get().abort(py, self.environment()?.cancelled(py));
+        }
+        Ok(())
     }
 
     /// Appends an answer.
@@ -226,7 +270,8 @@ impl Worker {
         };
         self.make_room(py);
         sent(self.output.log(&self.connection, call, line, fields.as_deref()));
-        self.flush_log(py)
+        self.flusher.notify();
+        Ok(())
     }
 
     /// Lets a daemon that reads slowly catch up, without keeping other threads from running.
@@ -234,15 +279,6 @@ impl Worker {
         if self.connection.is_full() {
             sent(py.detach(|| self.connection.wait()));
         }
-    }
-
-    /// Log lines of a call go out with the next flush; without a loop that runs, at once.
-    fn flush_log(&self, py: Python<'_>) -> PyResult<()> {
-        if self.loaded.get().is_some() {
-            return self.flush_soon(py);
-        }
-        self.flush_all(py);
-        Ok(())
     }
 
     /// Writes everything, waiting for the daemon to read it.
@@ -273,8 +309,16 @@ impl Worker {
 }
 
 /// Without a connection nobody is left to work for, or to tell.
-fn sent<T>(outcome: io::Result<T>) -> T {
+pub(crate) fn sent<T>(outcome: io::Result<T>) -> T {
     outcome.unwrap_or_else(|_| watchdog::exit())
+}
+
+/// A loop that can't be asked for anything is of no use: better to end than to keep the daemon waiting for answers.
+fn working(outcome: PyResult<()>, py: Python<'_>) {
+    if let Err(error) = outcome {
+        error.print(py);
+        watchdog::fail("the event loop is broken");
+    }
 }
 
 /// Whoever sends what can't be understood speaks another protocol; nothing after it can be trusted.
@@ -319,6 +363,7 @@ impl Worker {
         let plans = plans.iter().map(|plan| plan.as_ref().map(Plan::new).transpose()).collect::<PyResult<Vec<_>>>()?;
         worker.pool.limit(project.getattr("threads")?.extract()?);
         let loaded = Loaded::new(slf, project)?;
+        worker.environment()?.find_task_factory(slf.py())?;
         let first = worker.plans.set(plans).is_ok() && worker.loaded.set(loaded).is_ok();
         if !first {
             return Err(PyRuntimeError::new_err("a project is loaded already"));
@@ -331,21 +376,34 @@ impl Worker {
     /// The socket has something to read.
     fn readable(slf: &Bound<'_, Self>) -> PyResult<()> {
         let worker = slf.get();
-        for _ in 0..READS {
-            let mut inbox = worker.connection.take_inbox();
-            let read = sent(worker.connection.read(&mut inbox));
-            let taken = Self::take(slf, &mut inbox);
-            inbox.trim();
-            worker.connection.put_inbox(inbox);
-            taken?;
-            worker.start_queued(slf.py())?;
-            match read {
-                Some(0) => watchdog::exit(),
-                Some(_) => {}
-                None => break,
-            }
+        let mut inbox = worker.connection.take_inbox();
+        let read = sent(worker.connection.read(&mut inbox));
+        let taken = Self::take(slf, &mut inbox);
+        inbox.trim();
+        worker.connection.put_inbox(inbox);
+        if read == Some(0) {
+            watchdog::exit();
         }
-        Ok(())
+        taken?;
+        // Whatever ends now is written below, with one system call.
+        worker.flushing.store(true, Ordering::Release);
+        let started = worker.work_off_queue(slf.py());
+        worker.flush_now(slf.py())?;
+        started
+    }
+
+    /// Initialises the task of a call whose first step is running; does nothing to other tasks.
+    fn materialise(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
+        let found = lock(&self.starting).iter_mut().find(|starting| starting.task.is(task)).and_then(|starting| {
+            let first = !std::mem::replace(&mut starting.real, true);
+            first.then(|| (starting.call.clone_ref(task.py()), starting.context.clone_ref(task.py())))
+        });
+        match found {
+            Some((call, context)) => {
+                self.environment()?.initialise_task(task, call.bind(task.py()), context.bind(task.py()))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The socket takes more.
@@ -359,7 +417,7 @@ impl Worker {
     }
 
     /// Serves the pool; called in a thread of it.
-    fn serve(&self, py: Python<'_>) -> PyResult<()> {
+    fn serve(&self, py: Python<'_>) {
         self.pool.serve(py)
     }
 
@@ -374,7 +432,8 @@ impl Worker {
         let call = self.environment()?.current(py)?;
         self.make_room(py);
         sent(self.output.print(&self.connection, call.as_ref().map(Bound::get), stream, text));
-        self.flush_log(py)
+        self.flusher.notify();
+        Ok(())
     }
 
     /// A line of Python's `logging`, or of the worker itself.
@@ -382,6 +441,11 @@ impl Worker {
     fn log_line(&self, py: Python<'_>, level: &str, message: &str, fields: &Bound<'_, PyAny>) -> PyResult<()> {
         let call = self.environment()?.current(py)?;
         self.log(py, call.as_ref().map(Bound::get), (level, message), Some(fields))
+    }
+
+    /// Sends what still waits, before the process ends.
+    fn flush_last(&self, py: Python<'_>) {
+        self.flush_all(py);
     }
 
     /// After a fork, in the child: the socket is the parent's.

@@ -1,21 +1,19 @@
 """Plays the daemon: starts a worker on a fixture project and speaks the worker protocol with it."""
 
+import contextlib
 import ctypes
 import json
 import mmap
 import os
-import shutil
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BOOTSTRAP = (HERE.parent / "src" / "bootstrap.py").read_text()
-TEMPLATES = HERE.parent.parent.parent / "codegen" / "src" / "python" / "templates"
 ENTERED = 1 << 63
 PATIENCE = 20
 
@@ -142,12 +140,27 @@ class Worker:
         self.logs, self.results, self.pongs = [], {}, []
         self.hello = self.loaded = None
         self.gone = False
+        self.pending = None
 
     # frames
 
     def send(self, header, body=b""):
         header = pack(header)
-        self.socket.sendall(struct.pack("<II", 4 + len(header) + len(body), len(header)) + header + body)
+        frame = struct.pack("<II", 4 + len(header) + len(body), len(header)) + header + body
+        if self.pending is None:
+            self.socket.sendall(frame)
+        else:
+            self.pending.append(frame)
+
+    @contextlib.contextmanager
+    def batch(self):
+        """Sends all messages of the block at once."""
+        self.pending = []
+        try:
+            yield
+        finally:
+            frames, self.pending = self.pending, None
+            self.socket.sendall(b"".join(frames))
 
     def frame(self):
         """The next frame, or `None` when the worker has closed its end."""

@@ -23,8 +23,10 @@ class _Unknown(Exception):
 handler_error = _Unknown
 
 
-def describe(error, failure):
-    """The body of `failed`. `failure` says what failed: the handler `raised`, was `cancelled`, or its `result` is no JSON."""
+def describe(error, failure, result):
+    """The body of `failed`. `failure` says what failed: the handler `raised` or was `cancelled`, or its `result` has no JSON form
+    or is `too_large`.
+    """
     file, line = place(error)
     described = {
         "class": "failed",
@@ -42,7 +44,9 @@ def describe(error, failure):
     if failure == "cancelled":
         described.update({"class": "cancelled", "message": "the call was cancelled"})
     elif failure == "result":
-        described["code"] = "unserializable_result"
+        described.update({"code": "unserializable_result", "message": _cut(values.explain(result, error))})
+    elif failure == "too_large":
+        described["code"] = "result_too_large"
     elif isinstance(error, handler_error):
         described.update(_meaning(error))
     elif isinstance(error, asyncio.CancelledError):
@@ -119,7 +123,7 @@ def _trim(tb):
 
 
 def _is_ours(file):
-    return file.startswith(("rohas_worker/", "<frozen importlib"))
+    return file.startswith(("<rohas_worker", "<frozen importlib"))
 
 
 def _cut(message):

@@ -1,6 +1,7 @@
 """Sets up the event loop and serves until the daemon drains the worker."""
 
 import asyncio
+import atexit
 import contextvars
 import gc
 import importlib
@@ -11,7 +12,7 @@ import signal
 import sys
 import threading
 
-from rohas_worker import failure, loader, output, values
+from rohas_worker import failure, loader, output, tasks, values
 
 #: The call that runs in the current context. Tasks and threads that a handler starts through asyncio inherit it.
 current_call = contextvars.ContextVar("rohas_current_call", default=None)
@@ -29,6 +30,8 @@ def run(worker):
     asyncio.set_event_loop(event_loop)
     event_loop.set_exception_handler(lambda _loop, context: _report(worker, context))
     worker.attach(event_loop, sys.modules[__name__])
+    # Registered before the project can register anything, so it runs last.
+    atexit.register(worker.flush_last)
     os.register_at_fork(after_in_child=lambda: _after_fork(worker))
     output.redirect(worker)
     request = json.loads(worker.hello(json.dumps(_hello()).encode()))
@@ -96,6 +99,9 @@ def _after_fork(worker):
 
 def _report(worker, context):
     error = context.get("exception")
+    if error is not None and tasks.is_handlers(context.get("future")):
+        # Nobody asks the task of a handler for its outcome: the daemon has been told.
+        return
     message = context.get("message") or "unhandled exception in the event loop"
     fields = {}
     if error is not None:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 from collections.abc import Mapping
 
 try:
@@ -54,6 +55,8 @@ def _fallback(value):
     if hasattr(value, "__fields__") and callable(getattr(value, "dict", None)):
         # models of pydantic 1, which pydantic 2 brings along
         return value.dict()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"unknown type {type(value).__module__}.{type(value).__qualname__}")

@@ -28,6 +28,18 @@ def blocker(req):
     return threading.current_thread().name
 
 
+gate = threading.Event()
+
+
+def held(req):
+    gate.wait()
+    return "held"
+
+
+async def release():
+    gate.set()
+
+
 class Counter:
     running = 0
     most = 0
@@ -301,7 +313,7 @@ async def forks():
 
 
 async def environment():
-    return [name for name in os.environ if name.startswith("ROHAS_")]
+    return [name for name in os.environ if name.startswith("ROHAS_") and name.endswith("_FD")]
 
 
 async def descriptors():
@@ -309,3 +321,16 @@ async def descriptors():
 
     out = subprocess.run(["ls", "-l", "/proc/self/fd"], capture_output=True, text=True, close_fds=False).stdout
     return [line for line in out.splitlines() if "socket" in line or "memfd" in line]
+
+
+async def forget():
+    import gc
+
+    kept.clear()
+    gc.collect()
+
+
+async def floods(req):
+    for number in range(req.body):
+        print(f"line {number} " + "x" * 1000)
+    return "done"
