@@ -54,6 +54,12 @@ impl SharedWords {
         self.word(slot).compare_exchange(id, 0, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
+    /// What a worker does before it runs user code.
+    #[cfg(test)]
+    pub(super) fn enter(&self, slot: u32, id: u64) -> bool {
+        self.word(slot).compare_exchange(id, id | ENTERED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
     pub(super) fn entered(&self, slot: u32, id: u64) -> bool {
         self.word(slot).load(Ordering::Acquire) == id | ENTERED
     }
@@ -72,8 +78,7 @@ mod tests {
         assert!(!slots.take_back(1, 42));
 
         slots.offer(1, 43);
-        let entered = slots.word(1).compare_exchange(43, 43 | ENTERED, Ordering::AcqRel, Ordering::Acquire);
-        assert!(entered.is_ok());
+        assert!(slots.enter(1, 43));
         assert!(slots.entered(1, 43));
         assert!(!slots.take_back(1, 43));
     }

@@ -339,3 +339,7 @@ fn slot_of(id: u64) -> usize {
 fn slot_word(id: u64) -> u32 {
     u32::try_from(id % u64::from(SLOTS)).expect("slots are few")
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;
