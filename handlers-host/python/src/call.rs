@@ -209,8 +209,10 @@ impl Call {
         let input = lock(&self.input).take();
         let coroutine = lock(&self.coroutine).take();
         let task = lock(&self.task).take();
+        // The context refers to the call: a circle that the garbage collector can't see.
+        let context = lock(&self.context).take();
         // Dropped only now, without a lock: user code may run when an object dies.
-        drop((input, coroutine, task));
+        drop((input, coroutine, task, context));
     }
 
     fn complete(&self, result: &Bound<'_, PyAny>, state: Option<&Bound<'_, PyAny>>) -> PyResult<()> {

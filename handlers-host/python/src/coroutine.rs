@@ -79,7 +79,7 @@ fn settle(slf: &Bound<'_, Call>, task: &Bound<'_, PyAny>, context: &Bound<'_, Py
         return Ok(());
     }
     let environment = call.worker.get().environment()?;
-    if !environment.takes_context {
+    if waits && !environment.takes_context {
         *lock(&call.context) = Some(context.clone().unbind());
     }
     if waits {

@@ -201,7 +201,7 @@ fn expect(length: u32, expected: u32) -> Result<(), Error> {
 
 fn number<T: TryFrom<u64>>(rest: &mut &[u8]) -> Result<T, Error> {
     let number: u64 = decode::read_int(rest).map_err(Error::Number)?;
-    T::try_from(number).map_err(|_| Error::Number(NumValueReadError::OutOfRange))
+    T::try_from(number).or(Err(Error::Number(NumValueReadError::OutOfRange)))
 }
 
 fn text<'a>(rest: &mut &'a [u8]) -> Result<&'a str, Error> {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock};
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyList};
 
 use crate::call::Call;
 use crate::connection::{Connection, Flushed, lock};
@@ -337,7 +337,8 @@ impl Worker {
     /// Takes over the event loop; `support` is our Python part.
     fn attach(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>, support: &Bound<'_, PyAny>) -> PyResult<()> {
         let environment = Environment::new(slf, event_loop, support)?;
-        slf.get().environment.set(environment).map_err(|_| PyRuntimeError::new_err("the worker is attached already"))
+        let first = slf.get().environment.set(environment).is_ok();
+        if first { Ok(()) } else { Err(PyRuntimeError::new_err("the worker is attached already")) }
     }
 
     /// Sends `hello` and waits for what to load: the body of that message.
@@ -356,11 +357,12 @@ impl Worker {
     fn loaded_project(
         slf: &Bound<'_, Self>,
         project: &Bound<'_, PyAny>,
-        plans: Vec<Option<Bound<'_, PyAny>>>,
+        plans: &Bound<'_, PyList>,
         body: &[u8],
     ) -> PyResult<()> {
         let worker = slf.get();
-        let plans = plans.iter().map(|plan| plan.as_ref().map(Plan::new).transpose()).collect::<PyResult<Vec<_>>>()?;
+        let plan = |plan: Bound<'_, PyAny>| if plan.is_none() { Ok(None) } else { Plan::new(&plan).map(Some) };
+        let plans = plans.iter().map(plan).collect::<PyResult<Vec<_>>>()?;
         worker.pool.limit(project.getattr("threads")?.extract()?);
         let loaded = Loaded::new(slf, project)?;
         worker.environment()?.find_task_factory(slf.py())?;
