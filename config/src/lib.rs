@@ -2,5 +2,6 @@
 //!
 //! A leaf crate: no network, no async, no clock. Everything here is a pure function of files and environment.
 
+pub mod project;
 pub mod schema;
 pub mod settings;

@@ -1,0 +1,82 @@
+//! Which job does a `cron` declare, and when is it due?
+
+use croner::parser::{CronParser, Seconds, Year};
+use jiff::tz::{TimeZone, db};
+
+use super::{Checker, Decl, handlers::Mention};
+use crate::{
+    project::HandlerKind,
+    schema::{
+        diagnostic::{Code, Fault},
+        model::{CatchUp, Cron, Overlap},
+        suggest::did_you_mean,
+        syntax::Entry,
+    },
+};
+
+const KNOWN: [&str; 6] = ["schedule", "timezone", "overlap", "catchUp", "timeout", "triggers"];
+
+const OVERLAP: [(&str, Overlap); 3] = [("skip", Overlap::Skip), ("queue", Overlap::Queue), ("allow", Overlap::Allow)];
+
+const CATCH_UP: [(&str, CatchUp); 3] = [("none", CatchUp::None), ("latest", CatchUp::Latest), ("all", CatchUp::All)];
+
+const FIELDS: &str =
+    "five fields: minute, hour, day, month, weekday; or six with seconds first: \"0 2 * * *\", \"*/10 * * * * *\"";
+
+impl Checker<'_> {
+    pub(super) fn cron(&mut self, decl: Decl<'_>) {
+        let given = self.properties(decl, &decl.node.entries, &KNOWN);
+        let schedule = self.required(decl, given.get("schedule"), ("schedule", "\"0 2 * * *\""));
+        let schedule = schedule.and_then(|entry| self.schedule(decl, entry));
+        let timezone = given.get("timezone").and_then(|entry| self.timezone(decl, entry));
+        let overlap = given.get("overlap").and_then(|entry| self.choice(decl, entry, &OVERLAP));
+        let catch_up = given.get("catchUp").and_then(|entry| self.choice(decl, entry, &CATCH_UP));
+        let timeout = given.get("timeout").and_then(|entry| self.duration(decl, entry));
+        let triggers = self.events(decl, given.get("triggers"));
+        self.mention(Mention::own(HandlerKind::Cron, decl));
+        let location = self.location(decl.name_place());
+        let name = decl.name().to_owned();
+        let cron = Cron {
+            name: name.clone(),
+            doc: decl.node.doc.clone(),
+            schedule: schedule.unwrap_or_default(),
+            timezone,
+            overlap: overlap.unwrap_or_default(),
+            catch_up: catch_up.unwrap_or_default(),
+            timeout,
+            triggers,
+            location,
+        };
+        self.schema.crons.insert(name, cron);
+    }
+
+    fn schedule(&mut self, decl: Decl<'_>, entry: &Entry) -> Option<String> {
+        let text = self.text(decl, entry)?;
+        let place = decl.place(entry.value.as_ref()?.span);
+        let fields = text.split_whitespace().count();
+        let reason = if text.trim().starts_with('@') || matches!(fields, 5 | 6) {
+            let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
+            parser.parse(text).err().map(|error| error.to_string().trim_end_matches('.').to_owned())
+        } else {
+            Some(format!("it has {fields} fields"))
+        };
+        let Some(reason) = reason else { return Some(text.to_owned()) };
+        let message = format!("the schedule of {} is not understood: {reason}", decl.describe());
+        self.report(Fault::new(Code::BadSchedule, place, message).label("not a schedule").help(FIELDS));
+        None
+    }
+
+    fn timezone(&mut self, decl: Decl<'_>, entry: &Entry) -> Option<String> {
+        let name = self.word_or_text(decl, entry)?;
+        if TimeZone::get(name).is_ok() {
+            return Some(name.to_owned());
+        }
+        let place = decl.place(entry.value.as_ref()?.span);
+        let known: Vec<String> = db().available().map(|name| name.as_str().to_owned()).collect();
+        let help = did_you_mean(name, known.iter().map(String::as_str))
+            .unwrap_or_else(|| "write an IANA name such as \"Europe/Berlin\" or \"UTC\"".to_owned());
+        let message = format!("the time zone \"{name}\" of {} does not exist", decl.describe());
+        self.report(Fault::new(Code::BadTimezone, place, message).label("unknown time zone").help(help));
+        None
+    }
+}

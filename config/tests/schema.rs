@@ -1,0 +1,80 @@
+//! What does the checker say about whole files? Fixtures with the expected findings beside them.
+//!
+//! `ROHAS_BLESS=1 cargo test -p rohas-config --test schema` writes what is said now; read the difference before
+//! committing it.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use rohas_config::schema::{self, Checked, Context, Sources, diagnostic::render};
+
+fn fixtures(directory: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(directory);
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|kind| kind == "ro")).collect();
+    files.sort();
+    files
+}
+
+fn context() -> Context {
+    Context { adapters: Some(vec!["orders".to_owned(), "audit".to_owned()]), ..Context::default() }
+}
+
+fn check(path: &Path) -> Checked {
+    let sources = Sources::read(path.parent().unwrap(), path).unwrap();
+    schema::check(&sources, &context())
+}
+
+/// Compares with the file beside the fixture, or writes it.
+#[expect(clippy::disallowed_methods, reason = "a switch of the test, not a setting")]
+fn differs(fixture: &Path, kind: &str, actual: &str) -> Option<String> {
+    let path = fixture.with_extension(kind);
+    if env::var("ROHAS_BLESS").is_ok_and(|value| value == "1") {
+        if actual.is_empty() {
+            if path.exists() {
+                fs::remove_file(&path).unwrap();
+            }
+        } else {
+            fs::write(&path, actual).unwrap();
+        }
+        return None;
+    }
+    let expected = if path.exists() { fs::read_to_string(&path).unwrap() } else { String::new() };
+    (expected != actual).then(|| format!("--- {} says\n{expected}\n--- but it is\n{actual}", path.display()))
+}
+
+fn assert_none(differences: &[String]) {
+    assert!(differences.is_empty(), "{}\nROHAS_BLESS=1 accepts this", differences.join("\n"));
+}
+
+#[test]
+fn every_invalid_file_is_answered_with_its_diagnostics() {
+    let mut differences = Vec::new();
+    let files = fixtures("invalid");
+    assert!(files.len() >= 40, "only {} fixtures", files.len());
+    for path in files {
+        let checked = check(&path);
+        assert!(checked.schema.is_none(), "{} was accepted", path.display());
+        differences.extend(differs(&path, "stderr", &render(&checked.diagnostics, false)));
+    }
+    assert_none(&differences);
+}
+
+#[test]
+fn every_valid_file_becomes_its_schema() {
+    let mut differences = Vec::new();
+    for path in fixtures("valid") {
+        let checked = check(&path);
+        let findings = render(&checked.diagnostics, false);
+        let Some(schema) = checked.schema else {
+            differences.push(format!("{} is refused:\n{findings}", path.display()));
+            continue;
+        };
+        let json = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        differences.extend(differs(&path, "json", &json));
+        differences.extend(differs(&path, "stderr", &findings));
+    }
+    assert_none(&differences);
+}
