@@ -127,8 +127,8 @@ class HelloWorld(unittest.TestCase):
         self.daemon.wait_for_line("Sending welcome email to: trace@x.io")
 
         def tree() -> str:
-            listed = [json.loads(line) for line in self.daemon.rohas("traces", "list", "--json").splitlines()]
-            requests = [trace for trace in listed if trace["name"] == "CreateUser"]
+            entries = json.loads(self.daemon.rohas("traces", "list", "--json"))["entries"]
+            requests = [entry for entry in entries if entry["name"] == "CreateUser"]
             return self.daemon.rohas("traces", "show", requests[0]["trace_id"]) if requests else ""
 
         eventually("the trace shows the chain", lambda: "WelcomeEmailSent" in tree() and "EmailRecorded" in tree())
