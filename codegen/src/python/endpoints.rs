@@ -78,7 +78,8 @@ fn request(api: &Api, route: &str, scope: &mut Scope<'_>) -> String {
     scope.enter(hidden);
     let string = scope.visible("str");
     let mut parameters: Vec<String> = attributes.iter().map(|attribute| format!("{attribute}: {string}")).collect();
-    let mut fields: Vec<String> = attributes.iter().map(|attribute| fields::required(attribute, &string, scope)).collect();
+    let mut fields: Vec<String> =
+        attributes.iter().map(|attribute| fields::required(attribute, &string, scope)).collect();
     let body = api.body.as_ref().map(|ty| format!("body: {}", scope.ty(ty)));
     let query = api.query.as_ref().map(|name| format!("query: {}", scope.declared(name)));
     fields.extend(body.iter().chain(&query).cloned());

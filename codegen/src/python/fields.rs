@@ -24,28 +24,27 @@ pub(super) fn lines(record: &Record, scope: &mut Scope<'_>) -> Vec<String> {
 /// the field's default.
 pub(super) fn required(attribute: &str, annotation: &str, scope: &mut Scope<'_>) -> String {
     if names::hides_model_method(attribute) {
-        ignored(&format!("{attribute}: {annotation} = {}()", scope.package("pydantic", "Field")))
+        hiding(&format!("{attribute}: {annotation} = {}()", scope.package("pydantic", "Field")), annotation)
     } else {
         format!("{attribute}: {annotation}")
     }
 }
 
 fn line(field: &Field, attribute: &str, scope: &mut Scope<'_>) -> String {
-    let mut annotation = scope.ty(&field.ty);
+    let (own, item): (Vec<&Rule>, Vec<&Rule>) = field.rules.iter().partition(|rule| is_own(rule, &field.ty));
+    let mut annotation = annotation(&field.ty, &item, scope);
     if field.optional && field.ty != Type::Json {
         annotation.push_str(" | None");
     }
-    let mut arguments = Vec::new();
     let default = default(field, scope);
-    arguments.extend(default.as_ref().map(Default::argument));
-    arguments.extend(field.rules.iter().filter_map(|rule| constraint(rule, &field.ty)));
+    let mut arguments: Vec<String> = default.as_ref().map(Default::argument).into_iter().collect();
+    arguments.extend(constraints(&own, &field.ty));
     if attribute != field.name {
         let name = literal::text(&field.name);
         arguments.push(format!("validation_alias={name}"));
         arguments.push(format!("serialization_alias={name}"));
     }
     arguments.extend(field.doc.as_deref().map(|doc| format!("description={}", literal::text(doc.trim()))));
-    arguments.extend(schema_extra(&field.rules));
     let assigned = match (&default, arguments.len()) {
         (None, 0) => return required(attribute, &annotation, scope),
         (Some(Default::Value(value)), 1) => format!(" = {value}"),
@@ -55,7 +54,7 @@ fn line(field: &Field, attribute: &str, scope: &mut Scope<'_>) -> String {
         }
     };
     let line = format!("{attribute}: {annotation}{assigned}");
-    if names::hides_model_method(attribute) { ignored(&line) } else { line }
+    if names::hides_model_method(attribute) { hiding(&line, &annotation) } else { line }
 }
 
 enum Default {
@@ -92,7 +91,39 @@ fn value_default(value: &Value, ty: &Type, scope: &mut Scope<'_>) -> Default {
     }
 }
 
-/// What pydantic can check just as the daemon does. E-mail addresses, URLs, UUIDs and uniqueness are checked by the daemon only.
+/// The rules of an array or a map that aren't about the number of its items are about the items.
+fn is_own(rule: &Rule, ty: &Type) -> bool {
+    let is_collection = matches!(ty, Type::Array(_) | Type::Map(_));
+    !is_collection || matches!(rule, Rule::MinItems(_) | Rule::MaxItems(_) | Rule::Unique)
+}
+
+/// A type whose innermost items obey some rules.
+fn annotation(ty: &Type, rules: &[&Rule], scope: &mut Scope<'_>) -> String {
+    if rules.is_empty() {
+        return scope.ty(ty);
+    }
+    match ty {
+        Type::Array(item) => format!("{}[{}]", scope.visible("list"), annotation(item, rules, scope)),
+        Type::Map(item) => {
+            format!("{}[{}, {}]", scope.visible("dict"), scope.visible("str"), annotation(item, rules, scope))
+        }
+        _ => {
+            let (marker, field) = (scope.package("typing", "Annotated"), scope.package("pydantic", "Field"));
+            format!("{marker}[{}, {field}({})]", scope.ty(ty), constraints(rules, ty).join(", "))
+        }
+    }
+}
+
+/// What pydantic can check just as the daemon does. E-mail addresses, URLs, UUIDs, uniqueness and all patterns but the first are
+/// checked by the daemon only.
+fn constraints(rules: &[&Rule], ty: &Type) -> Vec<String> {
+    let is_pattern = |rule: &&&Rule| matches!(rule, Rule::Pattern(_));
+    let first_pattern = rules.iter().find(is_pattern);
+    let others = rules.iter().filter(|rule| !is_pattern(rule));
+    let constraints = others.chain(first_pattern).filter_map(|rule| constraint(rule, ty));
+    constraints.chain(schema_extra(rules)).collect()
+}
+
 fn constraint(rule: &Rule, ty: &Type) -> Option<String> {
     match rule {
         Rule::Min(bound) => Some(format!("ge={}", number(*bound, ty, f64::ceil))),
@@ -109,7 +140,7 @@ fn number(bound: f64, ty: &Type, round: fn(f64) -> f64) -> String {
     if *ty == Type::Int { format!("{:.0}", round(bound)) } else { format!("{bound:?}") }
 }
 
-fn schema_extra(rules: &[Rule]) -> Option<String> {
+fn schema_extra(rules: &[&Rule]) -> Option<String> {
     let members: Vec<&str> = rules
         .iter()
         .filter_map(|rule| match rule {
@@ -133,8 +164,11 @@ fn broken(arguments: &[String], prefix: usize) -> String {
     }
 }
 
-/// A comment for type checkers goes to the first line of a statement.
-fn ignored(line: &str) -> String {
+/// The line of a field that hides a method, with a word to the type checkers. Fields of any type need none.
+fn hiding(line: &str, annotation: &str) -> String {
+    if annotation.ends_with(".Any") {
+        return line.to_owned();
+    }
     let comment = "  # type: ignore[assignment]";
     match line.split_once('\n') {
         Some((first, rest)) => format!("{first}{comment}\n{rest}"),

@@ -146,3 +146,75 @@ fn reachable_from<'a>(start: &'a Module, edges: &IndexMap<&'a Module, IndexSet<&
     }
     reached
 }
+
+#[cfg(test)]
+mod tests {
+    use indexmap::IndexMap;
+    use rohas_config::schema::model::{Field, Location};
+
+    use super::*;
+
+    /// Records by name and kind, with the records that their fields name.
+    fn layout(records: &[(&str, RecordKind, &[&str])]) -> Layout {
+        let mut schema = Schema::default();
+        for (name, kind, needed) in records {
+            let field = |needed: &&str| (format!("to_{needed}"), field(needed));
+            let fields: IndexMap<String, Field> = needed.iter().map(field).collect();
+            let record =
+                Record { name: (*name).to_owned(), kind: *kind, doc: None, fields, location: Location::default() };
+            schema.records.insert(record.name.clone(), record);
+        }
+        Layout::new(&schema)
+    }
+
+    fn field(needed: &str) -> Field {
+        Field {
+            name: format!("to_{needed}"),
+            doc: None,
+            ty: Type::Array(Box::new(Type::Record(needed.to_owned()))),
+            optional: false,
+            default: None,
+            transforms: Vec::new(),
+            rules: Vec::new(),
+            id: false,
+            auto: false,
+            location: Location::default(),
+        }
+    }
+
+    fn home(layout: &Layout, name: &str) -> String {
+        layout.home(name).map(Module::path).unwrap()
+    }
+
+    #[test]
+    fn models_and_types_have_modules_of_their_own_and_aliases_beside_each_other() {
+        let layout = layout(&[("User", RecordKind::Model, &["Mail"]), ("Mail", RecordKind::Type, &[])]);
+        assert_eq!(home(&layout, "User"), "src/generated/models/user.py");
+        assert_eq!(home(&layout, "Mail"), "src/generated/dto/mail.py");
+        let aliases: Vec<String> = layout.aliases.keys().map(Module::path).collect();
+        assert_eq!(aliases, ["src/generated/dto/user.py", "src/generated/models/mail.py"]);
+    }
+
+    #[test]
+    fn a_circle_lives_in_its_first_module() {
+        let layout = layout(&[
+            ("Outside", RecordKind::Model, &["B"]),
+            ("A", RecordKind::Type, &["B"]),
+            ("B", RecordKind::Model, &["C", "Leaf"]),
+            ("C", RecordKind::Model, &["A"]),
+            ("Leaf", RecordKind::Model, &["Leaf"]),
+        ]);
+        for name in ["A", "B", "C"] {
+            assert_eq!(home(&layout, name), "src/generated/dto/a.py");
+        }
+        assert_eq!(home(&layout, "Outside"), "src/generated/models/outside.py");
+        assert_eq!(home(&layout, "Leaf"), "src/generated/models/leaf.py");
+    }
+
+    #[test]
+    fn names_that_give_one_module_share_it() {
+        let layout = layout(&[("userName", RecordKind::Model, &[]), ("UserName", RecordKind::Model, &[])]);
+        assert_eq!(home(&layout, "userName"), home(&layout, "UserName"));
+        assert_eq!(layout.modules().len(), 1);
+    }
+}

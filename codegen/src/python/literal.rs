@@ -101,3 +101,29 @@ fn push_escaped(literal: &mut String, character: char) {
         _ => literal.push(character),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn texts_are_escaped() {
+        assert_eq!(text("a\"b\\c\n\u{7}ü{x}"), r#""a\"b\\c\n\u0007ü{x}""#);
+    }
+
+    #[test]
+    fn docstrings_keep_their_lines_and_never_end_early() {
+        assert_eq!(docstring(" One. ", ""), r#""""One.""""#);
+        assert_eq!(docstring("Say \"x\"", ""), r#""""Say "x" """"#);
+        assert_eq!(docstring("a \"\"\" \\ b", ""), r#""""a \"\"\" \\ b""""#);
+        assert_eq!(docstring("One.\n\nTwo.", "    "), "\"\"\"One.\n\n    Two.\n    \"\"\"");
+    }
+
+    #[test]
+    fn json_is_plain_python() {
+        let value = json!({"a": [null, true, false, 1, -2.5, "x"], "b": {}});
+        assert_eq!(json(&value), r#"{"a": [None, True, False, 1, -2.5, "x"], "b": {}}"#);
+    }
+}

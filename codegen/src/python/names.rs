@@ -57,7 +57,7 @@ const MODEL_METHODS: [&str; 12] = [
 ];
 
 /// Attributes of every request, which a path parameter must not take.
-const REQUEST_ATTRIBUTES: [&str; 6] = ["body", "cookies", "headers", "path_params", "query", "query_params"];
+const REQUEST_ATTRIBUTES: [&str; 7] = ["body", "cookies", "headers", "path_params", "query", "query_params", "self"];
 
 /// Attributes of enumerations that a member must not take.
 const ENUM_ATTRIBUTES: [&str; 4] = ["mro", "name", "str", "value"];
@@ -157,11 +157,10 @@ pub enum HandlerKind {
 #[must_use]
 pub fn handler(kind: HandlerKind, name: &str) -> HandlerSource {
     let snake = snake_case(name);
-    let function = identifier(&snake);
     let (folders, functions): (&[&str], _) = match kind {
-        HandlerKind::Api => (&["handlers/api", "handlers"], vec![format!("handle_{function}")]),
-        HandlerKind::Cron => (&["handlers/cron", "handlers"], vec![format!("handle_{function}")]),
-        HandlerKind::Middleware => (&["middlewares"], vec![format!("{function}_middleware")]),
+        HandlerKind::Api => (&["handlers/api", "handlers"], vec![format!("handle_{snake}")]),
+        HandlerKind::Cron => (&["handlers/cron", "handlers"], vec![format!("handle_{snake}")]),
+        HandlerKind::Middleware => (&["middlewares"], vec![format!("{snake}_middleware")]),
         HandlerKind::Event => (&["handlers/events", "handlers"], vec![format!("handle_{name}"), name.to_owned()]),
         HandlerKind::WebSocket => {
             (&["handlers/websockets", "handlers"], vec![format!("handle_{name}"), name.to_owned()])
@@ -261,30 +260,52 @@ pub(super) fn is_keyword(name: &str) -> bool {
     KEYWORDS.contains(&name)
 }
 
-/// Leading underscores would make a field private, so they go to the end.
 fn attributes<'a>(names: impl IntoIterator<Item = &'a str>, reserved: &[&[&str]]) -> Vec<String> {
     let names: Vec<&str> = names.into_iter().collect();
     let mut taken: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let attribute = |name: &str| {
-        let mut attribute = identifier(name.trim_start_matches('_'));
-        let usable = attribute == name && !reserved.iter().any(|reserved| reserved.contains(&name));
-        while !usable && (attribute == name || taken.contains(&attribute)) || attribute.is_empty() {
-            attribute.push('_');
+        let mut attribute = name.to_owned();
+        if reserved.iter().any(|reserved| reserved.contains(&name)) {
+            while taken.contains(&attribute) {
+                attribute.push('_');
+            }
+            taken.insert(attribute.clone());
         }
-        taken.insert(attribute.clone());
         attribute
     };
     names.iter().copied().map(attribute).collect()
 }
 
-/// Middlewares and path parameters may be written as text with characters that Python's names don't have.
-fn identifier(name: &str) -> String {
-    let mut identifier: String = name
-        .chars()
-        .map(|character| if character.is_alphanumeric() || character == '_' { character } else { '_' })
-        .collect();
-    if identifier.starts_with(|first: char| first.is_numeric()) {
-        identifier.insert_str(0, "p_");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taken_names_get_underscores_until_they_are_free() {
+        assert_eq!(
+            field_attributes(["class", "class_", "model_dump", "copy"]),
+            ["class__", "class_", "model_dump_", "copy"]
+        );
+        assert_eq!(param_attributes(["id", "body", "self", "import"]), ["id", "body_", "self_", "import_"]);
+        assert_eq!(enum_members(["None", "name", "lower"]), ["None_", "name_", "lower"]);
     }
-    identifier
+
+    #[test]
+    fn modules_and_classes_can_be_imported() {
+        assert_eq!((module("Class"), class("Class")), ("class_".to_owned(), "Class".to_owned()));
+        assert_eq!((module("HelloWorldWS"), class("str")), ("hello_world_w_s".to_owned(), "str_".to_owned()));
+    }
+
+    #[test]
+    fn handlers_are_looked_for_where_the_original_did() {
+        let api = handler(HandlerKind::Api, "CreateUser");
+        assert_eq!(api.files[..2], ["src/handlers/api/create_user.py", "src/handlers/api/CreateUser.py"]);
+        assert_eq!(api.functions, ["handle_create_user"]);
+        let event = handler(HandlerKind::Event, "sendMail");
+        assert_eq!(event.files, ["src/handlers/events/sendMail.py", "src/handlers/sendMail.py"]);
+        assert_eq!(event.functions, ["handle_sendMail", "sendMail"]);
+        let middleware = handler(HandlerKind::Middleware, "rateLimit");
+        assert_eq!(middleware.files, ["src/middlewares/rate_limit.py", "src/middlewares/rateLimit.py"]);
+        assert_eq!(middleware.functions, ["rate_limit_middleware"]);
+    }
 }
