@@ -132,6 +132,6 @@ impl Compactor {
 
     fn stop(self) -> Result<(), Error> {
         drop(self.tx);
-        self.thread.join().map_err(|_| Error::Panicked { name: "telemetry-compact" })
+        self.thread.join().map_err(|_payload| Error::Panicked { name: "telemetry-compact" })
     }
 }

@@ -14,6 +14,8 @@ use crate::Error;
 use crate::block::{Meta, decode};
 
 const MIB: usize = 1 << 20;
+/// More files than there will ever be.
+const NEVER: i32 = 1 << 30;
 
 impl Store {
     /// Opens the database for writing; makes it when it is missing. `cached` records stay decoded in memory.
@@ -96,6 +98,8 @@ fn database() -> Options {
     options.create_missing_column_families(true);
     // After a crash everything up to the first damaged log entry is there and the database opens.
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    // A compaction that meets a damaged block must not make the whole database refuse writes; reads check their checksums all the same.
+    options.set_paranoid_checks(false);
     options.set_max_total_wal_size(32 * MIB as u64);
     options.set_max_background_jobs(2);
     options.set_max_open_files(128);
@@ -119,5 +123,11 @@ fn family() -> Options {
     options.set_compression_type(DBCompressionType::None);
     options.set_write_buffer_size(4 * MIB);
     options.set_target_file_size_base(8 * MIB as u64);
+    // Keys only grow, so files hardly overlap and there is nothing to gain by rewriting old ones or by waiting for compactions.
+    options.set_ttl(0);
+    options.set_level_zero_slowdown_writes_trigger(NEVER);
+    options.set_level_zero_stop_writes_trigger(NEVER);
+    options.set_soft_pending_compaction_bytes_limit(0);
+    options.set_hard_pending_compaction_bytes_limit(0);
     options
 }

@@ -7,11 +7,14 @@ use rohas_telemetry::{Listing, Store};
 
 use crate::{everything, request, start};
 
-/// A database with four blocks, closed.
+/// A database with four blocks, closed. They came about from smaller ones, so that RocksDB has something to compact.
 fn four_blocks(path: &Path) {
     let (handle, service) = start(path);
     for at in 0..2_000 {
         handle.record(request(at));
+        if at % 100 == 0 {
+            handle.flush().unwrap();
+        }
     }
     handle.flush().unwrap();
     service.shutdown().unwrap();
