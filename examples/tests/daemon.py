@@ -97,13 +97,15 @@ class Daemon:
             eventually("the daemon is ready", self._ready)
         except BaseException:
             self._end(signal.SIGKILL)
+            self._show_output()
+            self._copy.close()
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         code = self._end(signal.SIGTERM)
         if kind is not None:
-            sys.stderr.write("\n--- output of the daemon ---\n" + self.output() + "--- end ---\n")
+            self._show_output()
         elif code != 0:
             raise AssertionError(f"SIGTERM should drain and exit with 0, but it was {code}:\n{self.output()}")
         self._copy.close()
@@ -192,7 +194,11 @@ class Daemon:
             self._process.kill()
             code = self._process.wait()
         self._reader.join(PATIENCE)
+        typing.cast(typing.TextIO, self._process.stdout).close()
         return code
+
+    def _show_output(self) -> None:
+        sys.stderr.write(f"\n--- output of {' '.join(self._command)} ---\n{self.output()}--- end ---\n")
 
 
 def _free_port() -> int:
