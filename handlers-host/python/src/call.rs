@@ -44,6 +44,8 @@ pub(crate) struct Call {
     state: Mutex<Option<Py<PyAny>>>,
     /// The task that runs it.
     pub(crate) task: Mutex<Option<Py<PyAny>>>,
+    /// The worker knows it by its id.
+    pub(crate) is_remembered: AtomicBool,
     /// Its task is one that the loop made.
     pub(crate) is_plain: AtomicBool,
     /// The daemon wants it stopped.
@@ -106,6 +108,7 @@ impl Call {
             context: Mutex::default(),
             state: Mutex::default(),
             task: Mutex::default(),
+            is_remembered: AtomicBool::new(false),
             is_plain: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             entered: AtomicBool::new(false),
@@ -142,7 +145,7 @@ impl Call {
         if !self.ending.swap(true, Ordering::AcqRel) {
             self.finished.store(true, Ordering::Release);
             self.forget();
-            self.worker.get().finished(py, self.id);
+            self.worker.get().finished(py, self);
         }
         false
     }
@@ -171,7 +174,7 @@ impl Call {
             1 => function.call1((call.argument(plan, input, py)?,)),
             _ => {
                 let argument = call.argument(plan, input, py)?;
-                let state = worker.loaded()?.state(plan, slf)?;
+                let state = worker.project()?.state(plan, slf)?;
                 *lock(&call.state) = Some(state.clone().unbind());
                 function.call1((argument, state))
             }
@@ -202,7 +205,7 @@ impl Call {
         }
         drop(state);
         self.forget();
-        self.worker.get().finished(py, self.id);
+        self.worker.get().finished(py, self);
     }
 
     fn forget(&self) {
@@ -217,7 +220,7 @@ impl Call {
 
     fn complete(&self, result: &Bound<'_, PyAny>, state: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let (py, worker) = (result.py(), self.worker.get());
-        let reply = match Reply::new(self.id, (worker.environment()?, worker.loaded()?), result, state) {
+        let reply = match Reply::new(self.id, (worker.environment()?, worker.project()?), result, state) {
             Ok(reply) => reply,
             Err(error) => return self.fail(&error, Failure::Result, Some(result), py),
         };
@@ -321,7 +324,7 @@ impl Call {
             Bound<'_, PyString>,
             Bound<'_, PyAny>,
         ) = arguments.extract()?;
-        let line = (&*level.to_cow()?, &*message.to_cow()?);
+        let line = (&*level.to_string_lossy(), &*message.to_string_lossy());
         slf.get().worker.get().log(slf.py(), Some(slf.get()), line, Some(&fields))
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Environment {
     flush: Py<PyAny>,
     /// `Worker.writable`, bound.
     writable: Py<PyAny>,
+    /// `Worker.proceed`, bound.
+    proceed: Py<PyAny>,
     pub(crate) datetime: Py<PyAny>,
     pub(crate) utc: Py<PyAny>,
     /// `pydantic_core.to_json` with our options; without pydantic no handler was loaded, so nothing calls it.
@@ -100,6 +102,7 @@ impl Environment {
             current: current.getattr("get")?.unbind(),
             flush: worker.getattr("flush")?.unbind(),
             writable: worker.getattr("writable")?.unbind(),
+            proceed: worker.getattr("proceed")?.unbind(),
             utc: datetime.getattr("timezone")?.getattr("utc")?.unbind(),
             datetime: datetime.getattr("datetime")?.unbind(),
             cancelled_error: py.import("asyncio")?.getattr("CancelledError")?.unbind(),
@@ -118,7 +121,12 @@ impl Environment {
         self.call_soon.bind(py).call1((self.flush.bind(py),)).map(drop)
     }
 
-    /// The same from another thread.
+    /// Has the loop act on the rest of what was read at its next turn.
+    pub(crate) fn proceed_soon(&self, py: Python<'_>) -> PyResult<()> {
+        self.call_soon.bind(py).call1((self.proceed.bind(py),)).map(drop)
+    }
+
+    /// Has the loop flush, from another thread.
     pub(crate) fn call_soon_threadsafe(&self, py: Python<'_>) -> PyResult<()> {
         self.call_soon_threadsafe.bind(py).call1((self.flush.bind(py),)).map(drop)
     }
@@ -254,6 +262,16 @@ impl Environment {
     /// When it can't be serialised.
     pub(crate) fn to_json<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         Ok(self.to_json.bind(value.py()).call1((value,))?.cast_into()?)
+    }
+
+    /// Raises why a payload can't be serialised.
+    ///
+    /// # Errors
+    ///
+    /// Always, unless it can be serialised after all.
+    pub(crate) fn explain<'py>(&self, payload: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        let py = payload.py();
+        Ok(self.support.bind(py).call_method1(intern!(py, "encode"), (payload,))?.cast_into()?)
     }
 
     /// The fields of a log line as JSON.

@@ -16,6 +16,7 @@ mod message;
 mod output;
 mod plan;
 mod pool;
+mod project;
 mod raw;
 mod reply;
 mod slots;

@@ -5,7 +5,6 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyType};
 
-use crate::call::Call;
 use crate::environment::Environment;
 use crate::input::{Event, Input, Request};
 use crate::instance::Class;
@@ -23,8 +22,8 @@ pub(crate) struct Plan {
     /// The class of the first argument.
     class: Class,
     shape: Shape,
-    /// The arguments of the second argument's class, but for what differs from call to call.
-    name: Py<PyString>,
+    /// The handler's name.
+    pub(crate) name: Py<PyString>,
 }
 
 enum Shape {
@@ -91,49 +90,6 @@ impl Plan {
             _ => return Err(PyTypeError::new_err("the daemon sent another kind of input than this handler takes")),
         };
         self.class.instance(&fields)
-    }
-}
-
-/// What a handler's second argument is made of.
-pub(crate) struct Loaded {
-    /// `generated.state.State`
-    state: Py<PyAny>,
-    /// `generated.runtime.Response`
-    pub(crate) response: Py<PyAny>,
-    /// The names of all declared events.
-    events: Py<PyAny>,
-    /// `Worker.generate_id`, bound.
-    generate_id: Py<PyAny>,
-    /// From a payload to JSON.
-    encode: Py<PyAny>,
-}
-
-impl Loaded {
-    /// Reads what the loader found out.
-    ///
-    /// # Errors
-    ///
-    /// When the loader left something out.
-    pub(crate) fn new(worker: &Bound<'_, PyAny>, loaded: &Bound<'_, PyAny>) -> PyResult<Self> {
-        Ok(Self {
-            state: loaded.getattr("state")?.unbind(),
-            response: loaded.getattr("response")?.unbind(),
-            events: loaded.getattr("events")?.unbind(),
-            generate_id: worker.getattr("generate_id")?.unbind(),
-            encode: loaded.getattr("encode")?.unbind(),
-        })
-    }
-
-    /// The state of a call.
-    ///
-    /// # Errors
-    ///
-    /// When there is no memory left.
-    pub(crate) fn state<'py>(&self, plan: &Plan, call: &Bound<'py, Call>) -> PyResult<Bound<'py, PyAny>> {
-        let known = call.get();
-        let arguments =
-            (&plan.name, call, &self.generate_id, &self.events, known.trace_id.as_ref(), known.attempt, &self.encode);
-        self.state.bind(call.py()).call1(arguments)
     }
 }
 

@@ -57,6 +57,13 @@ pub(crate) fn set(object: &Bound<'_, PyAny>, name: &Bound<'_, PyString>, value: 
     if outcome == 0 { Ok(()) } else { Err(PyErr::fetch(object.py())) }
 }
 
+/// Whether an object is an instance of a class or of one derived from it, by inheritance alone: a class can't claim otherwise,
+/// and no Python code runs.
+pub(crate) fn inherits(object: &Bound<'_, PyAny>, class: &Bound<'_, PyType>) -> bool {
+    // SAFETY: both are alive, both are types, and we are attached.
+    unsafe { ffi::PyType_IsSubtype(object.get_type_ptr(), class.as_type_ptr()) != 0 }
+}
+
 /// Whether nobody but the caller holds an object.
 pub(crate) fn is_alone(object: &Bound<'_, PyAny>) -> bool {
     // SAFETY: the object is alive and we are attached.

@@ -6,7 +6,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
 use crate::environment::Environment;
 use crate::message::Header;
-use crate::plan::Loaded;
+use crate::project::Project;
 
 /// A reply with all that goes out with it.
 pub(crate) struct Reply<'py> {
@@ -27,14 +27,12 @@ impl<'py> Reply<'py> {
     /// When the result can't be serialised.
     pub(crate) fn new(
         id: u64,
-        (environment, loaded): (&Environment, &Loaded),
+        (environment, project): (&Environment, &Project),
         result: &Bound<'py, PyAny>,
         state: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Self> {
-        let py = result.py();
-        let body = environment.to_json(result)?;
-        let (status, headers) =
-            if result.is_instance(loaded.response.bind(py))? { status_and_headers(result)? } else { (0, Vec::new()) };
+        let body = project.to_json(environment, result)?;
+        let (status, headers) = if project.is_response(result) { status_and_headers(result)? } else { (0, Vec::new()) };
         let mut header = Header::completed(id, status);
         header.elements(headers.len());
         for (name, value) in &headers {

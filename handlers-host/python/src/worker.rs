@@ -4,11 +4,12 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBytes, PyList, PyString};
 
 use crate::call::Call;
 use crate::connection::{Connection, Flushed, lock};
@@ -19,10 +20,14 @@ use crate::frame::{Frame, Inbox};
 use crate::ids::Ids;
 use crate::message::{self, Header, Invoke, Message};
 use crate::output::{Output, Stream};
-use crate::plan::{Loaded, Plan};
+use crate::plan::Plan;
 use crate::pool::Pool;
+use crate::project::Project;
 use crate::slots::Slots;
 use crate::watchdog;
+
+/// How long first steps of handlers may keep the loop from everything else that is due.
+const TURN: Duration = Duration::from_millis(5);
 
 /// What the daemon asked for, in its order.
 enum Queued {
@@ -42,7 +47,7 @@ pub(crate) struct Worker {
     /// What is called in Python again and again; set by [`Worker::attach`] before anything is read.
     environment: OnceLock<Environment>,
     /// Set when the project has been loaded, before anything else is received.
-    loaded: OnceLock<Loaded>,
+    project: OnceLock<Project>,
     /// One per handler, in the daemon's order; `None` for those that failed to load.
     plans: OnceLock<Vec<Option<Plan>>>,
     /// What was read and not yet acted on.
@@ -69,7 +74,7 @@ impl Worker {
             pool: Pool::default(),
             flusher: Flusher::default(),
             environment: OnceLock::new(),
-            loaded: OnceLock::new(),
+            project: OnceLock::new(),
             plans: OnceLock::new(),
             queue: Mutex::default(),
             calls: Mutex::default(),
@@ -94,8 +99,8 @@ impl Worker {
     /// # Errors
     ///
     /// Before the project was loaded.
-    pub(crate) fn loaded(&self) -> PyResult<&Loaded> {
-        self.loaded.get().ok_or_else(|| PyRuntimeError::new_err("no project is loaded"))
+    pub(crate) fn project(&self) -> PyResult<&Project> {
+        self.project.get().ok_or_else(|| PyRuntimeError::new_err("no project is loaded"))
     }
 
     /// How to run a handler.
@@ -105,14 +110,17 @@ impl Worker {
     }
 
     /// A call was answered, or dropped because the daemon took it back.
-    pub(crate) fn finished(&self, py: Python<'_>, id: u64) {
-        let call = lock(&self.calls).remove(&id);
-        drop(call);
+    pub(crate) fn finished(&self, py: Python<'_>, call: &Call) {
+        if call.is_remembered.load(Ordering::Relaxed) {
+            let call = lock(&self.calls).remove(&call.id);
+            drop(call);
+        }
         working(self.flush_soon(py), py);
     }
 
     /// A call goes on beyond its first step, or in a thread.
     pub(crate) fn remember(&self, call: &Bound<'_, Call>) {
+        call.get().is_remembered.store(true, Ordering::Relaxed);
         lock(&self.calls).insert(call.get().id, call.clone().unbind());
     }
 
@@ -209,7 +217,11 @@ impl Worker {
     }
 
     fn work_off_queue(&self, py: Python<'_>) -> PyResult<()> {
+        let start = Instant::now();
         loop {
+            if start.elapsed() > TURN && !lock(&self.queue).is_empty() {
+                return self.environment()?.proceed_soon(py);
+            }
             // A statement of its own, so that the lock is released before any handler runs.
             let next = lock(&self.queue).pop_front();
             match next {
@@ -364,9 +376,10 @@ impl Worker {
         let plan = |plan: Bound<'_, PyAny>| if plan.is_none() { Ok(None) } else { Plan::new(&plan).map(Some) };
         let plans = plans.iter().map(plan).collect::<PyResult<Vec<_>>>()?;
         worker.pool.limit(project.getattr("threads")?.extract()?);
-        let loaded = Loaded::new(slf, project)?;
         worker.environment()?.find_task_factory(slf.py())?;
-        let first = worker.plans.set(plans).is_ok() && worker.loaded.set(loaded).is_ok();
+        // Without any loaded handler there may be no generated code to share.
+        let shared = if plans.iter().any(Option::is_some) { Some(Project::new(slf, project)?) } else { None };
+        let first = shared.is_none_or(|shared| worker.project.set(shared).is_ok()) && worker.plans.set(plans).is_ok();
         if !first {
             return Err(PyRuntimeError::new_err("a project is loaded already"));
         }
@@ -387,11 +400,16 @@ impl Worker {
             watchdog::exit();
         }
         taken?;
+        worker.proceed(slf.py())
+    }
+
+    /// Acts on what was read.
+    fn proceed(&self, py: Python<'_>) -> PyResult<()> {
         // Whatever ends now is written below, with one system call.
-        worker.flushing.store(true, Ordering::Release);
-        let started = worker.work_off_queue(slf.py());
-        worker.flush_now(slf.py())?;
-        started
+        self.flushing.store(true, Ordering::Release);
+        let worked = self.work_off_queue(py);
+        self.flush_now(py)?;
+        worked
     }
 
     /// Initialises the task of a call whose first step is running; does nothing to other tasks.
@@ -428,21 +446,29 @@ impl Worker {
         self.ids.generate()
     }
 
+    /// An event's payload as JSON.
+    fn encode<'py>(&self, payload: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        let environment = self.environment()?;
+        // Our Python part says what is wrong with the payload, and where in it.
+        self.project()?.to_json(environment, payload).or_else(|_| environment.explain(payload))
+    }
+
     /// What was printed to stdout or stderr.
-    fn print(&self, py: Python<'_>, stdout: bool, text: &str) -> PyResult<()> {
+    fn print(&self, py: Python<'_>, stdout: bool, text: &Bound<'_, PyString>) -> PyResult<()> {
         let stream = if stdout { Stream::Stdout } else { Stream::Stderr };
         let call = self.environment()?.current(py)?;
         self.make_room(py);
-        sent(self.output.print(&self.connection, call.as_ref().map(Bound::get), stream, text));
+        sent(self.output.print(&self.connection, call.as_ref().map(Bound::get), stream, &text.to_string_lossy()));
         self.flusher.notify();
         Ok(())
     }
 
     /// A line of Python's `logging`, or of the worker itself.
     #[pyo3(name = "log")]
-    fn log_line(&self, py: Python<'_>, level: &str, message: &str, fields: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn log_line(&self, level: &str, message: &Bound<'_, PyString>, fields: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = fields.py();
         let call = self.environment()?.current(py)?;
-        self.log(py, call.as_ref().map(Bound::get), (level, message), Some(fields))
+        self.log(py, call.as_ref().map(Bound::get), (level, &message.to_string_lossy()), Some(fields))
     }
 
     /// Sends what still waits, before the process ends.

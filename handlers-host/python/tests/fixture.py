@@ -40,7 +40,7 @@ class Project:
         return self
 
 
-BEHAVIOUR = """sleeper blocker held contexts contexts_sync prints prints_sync chatters floods long_line raises raises_sync emits ids kills spins
+BEHAVIOUR = """sleeper blocker held surrogates contexts contexts_sync prints prints_sync chatters floods long_line raises raises_sync emits ids kills spins
 echo echo_sync cancels cancels_itself tasks background awaitable pickles called variadic defaults""".split()
 WITHOUT_BODY = "counter where none forks environment descriptors forget release".split()
 

@@ -117,7 +117,7 @@ class Output(Case):
             ("stdout", "one line"), ("stderr", "err"), ("stdout", "from a thread"), ("stdout", "bytes"),
             ("stdout", "two"), ("stdout", "lines"), ("info", "logged 1"), ("stdout", "partial"),
         ])  # fmt: skip
-        self.assertEqual(result.logs[6][4]["logger"], "shop")
+        self.assertEqual(result.logs[6][4], {"logger": "shop", "n": 1})
         self.assertTrue(all(log[1] == self.project.index("prints") for log in result.logs))
 
     def test_calls_at_the_same_time_do_not_mix(self):
@@ -152,6 +152,12 @@ class Output(Case):
         self.assertLess(resident, 200_000)
         self.assertEqual(worker.result(id).json, "done")
         self.assertTrue(any("log lines were dropped" in log[3] for log in worker.logs))
+
+    def test_text_that_is_no_unicode_is_replaced(self):
+        result = self.worker.call("surrogates", 0)
+        lost = "\ufffd" * 3
+        self.assertEqual(self.lines(result), [("stdout", f"a{lost}b"), ("info", f"c{lost}"), ("error", f"d{lost}")])
+        self.assertEqual(result.logs[1][4], {"n": "'\\udc80'"})
 
     def test_lines_are_sent_while_the_handler_runs(self):
         worker = self.fresh()
@@ -285,6 +291,15 @@ class End(Case):
         self.assertEqual(worker.result(id).json, "slept")
         worker.process.send_signal(signal.SIGTERM)
         self.assertEqual(worker.wait(), -signal.SIGTERM)
+
+    def test_a_hung_worker_shows_its_stacks_on_request(self):
+        worker = self.fresh()
+        worker.invoke("spins", 0)
+        worker.until(lambda: any(log[3] == "spinning" for log in worker.logs))
+        worker.process.send_signal(signal.SIGUSR1)
+        lines = []
+        while not any("in spins" in line for line in lines):
+            lines.append(worker.process.stderr.readline().decode())
 
     def test_what_is_no_frame_ends_the_worker_with_a_word(self):
         for bytes, text in (

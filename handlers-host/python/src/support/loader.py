@@ -9,7 +9,7 @@ import os
 import sys
 import types
 
-from rohas_worker import failure, remedy, values
+from rohas_worker import failure, remedy
 
 
 class LoadError(Exception):
@@ -26,12 +26,10 @@ class LoadError(Exception):
 class Project:
     """What Rust takes over: one plan per handler, `None` for those that failed, and what all of them share."""
 
-    encode = staticmethod(values.encode)
-
     def __init__(self, request):
         self.threads = request["threads"]
         self.events = frozenset(request["events"])
-        self.state = self.response = None
+        self.state = self.response = self.model = None
         self.plans = []
         self.report = {"handlers": []}
 
@@ -145,6 +143,7 @@ class _Loader:
     def share(self, package, runtime):
         if self.project.state is None:
             self.project.response = runtime.Response
+            self.project.model = importlib.import_module("pydantic").BaseModel
             self.project.state = importlib.import_module(f"{package}.state").State
             failure.handler_error = importlib.import_module(f"{package}.errors").HandlerError
 
@@ -252,7 +251,7 @@ def _parameters(function, handler):
 
 
 def _is_asynchronous(function, handler):
-    candidates = (function, getattr(function, "__call__", None))
+    candidates = (function, getattr(type(function), "__call__", None))
     if any(inspect.isasyncgenfunction(each) for each in candidates):
         message = f"{function.__name__} is an asynchronous generator"
         raise _at(function, handler, "TypeError", message, "return one value instead of using `yield`")

@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import contextvars
+import faulthandler
 import gc
 import importlib
 import json
@@ -19,13 +20,18 @@ current_call = contextvars.ContextVar("rohas_current_call", default=None)
 
 # What Rust looks up here.
 describe_failure = failure.describe
+encode = values.encode
 log_fields = values.log_fields
 to_json = values.to_json
 
 
 def run(worker):
     """Serves until the daemon drains us; returns the exit code."""
+    # Ctrl-C reaches all processes of a terminal. The daemon drains us; nothing may be interrupted before.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A crash leaves its stacks on stderr, and SIGUSR1 has them written at any time, even when a handler hangs.
+    faulthandler.enable(sys.__stderr__)
+    faulthandler.register(signal.SIGUSR1, sys.__stderr__, all_threads=True)
     event_loop = _new_loop()
     asyncio.set_event_loop(event_loop)
     event_loop.set_exception_handler(lambda _loop, context: _report(worker, context))

@@ -39,10 +39,7 @@ class _Stream(io.TextIOBase):
     def write(self, text):
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        try:
-            self._print(self._stdout, text)
-        except UnicodeEncodeError:
-            self._print(self._stdout, text.encode("utf-8", "backslashreplace").decode())
+        self._print(self._stdout, text)
         return len(text)
 
     def writable(self):
@@ -88,12 +85,16 @@ class _LogHandler(logging.Handler):
 
     def emit(self, record):
         try:
-            fields = {"logger": record.name}
+            fields = {"logger": record.name, **{name: value for name, value in vars(record).items() if name not in _USUAL}}
             if record.exc_info:
                 fields["traceback"] = logging.Formatter().formatException(record.exc_info)
             self._log(_level(record.levelno), record.getMessage(), fields)
         except Exception:
             self.handleError(record)
+
+
+#: The attributes that every record has; others come from `extra`.
+_USUAL = {*vars(logging.makeLogRecord({})), "asctime", "message", "taskName"}
 
 
 def _level(number):

@@ -334,3 +334,9 @@ async def floods(req):
     for number in range(req.body):
         print(f"line {number} " + "x" * 1000)
     return "done"
+
+
+async def surrogates(req, state):
+    print("a\udc80b")
+    state.logger.info("c\udc80", n="\udc80")
+    log.error("d\udc80")
