@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rocksdb::{ColumnFamilyDescriptor, DB, WriteBatch};
-use rohas_telemetry::{Emit, EventId, Http, Kind, Options, Phase, Record, Span, SpanId, Timestamp, TraceId, open};
+use rohas_telemetry::{
+    Emit, EventId, Filter, Http, Kind, Options, Phase, Record, Span, SpanId, Store, Timestamp, TraceId, open,
+};
 use rustix::time::{ClockId, clock_gettime};
 
 const ROUNDS: usize = 5;
@@ -25,12 +27,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     show("blocks of 500", &mut blocks);
     show("a row per record", &mut rows);
+    show_rest(&blocks);
     Ok(())
 }
 
 struct Cost {
     cpu: Duration,
     hand_over: Duration,
+    /// Wall time to list every entry from the disk.
+    listing: Duration,
     disk: u64,
     records: u64,
     parts: u64,
@@ -42,14 +47,23 @@ fn show(name: &str, costs: &mut [Cost]) {
     let per = |total: Duration, count: u64| total.as_nanos() as f64 / 1e3 / count as f64;
     let (median, worst) = (&costs[costs.len() / 2], &costs[costs.len() - 1]);
     println!(
-        "{name:17} writer CPU {:6.3} µs per record (worst round {:6.3}), {:6.3} µs per span; hand-over {:5.3} µs; {:5.1} bytes per record, {:5.1} per span",
+        "{name:17} writer CPU {:6.3} µs per record (worst round {:6.3}), {:6.3} µs per span; {:5.1} bytes per record, {:5.1} per span",
         per(median.cpu, median.records),
         per(worst.cpu, worst.records),
         per(median.cpu, median.records + median.parts),
-        per(median.hand_over, median.records),
         median.disk as f64 / median.records as f64,
         median.disk as f64 / (median.records + median.parts) as f64,
     );
+}
+
+/// What only blocks have: the cost to whoever records, and to whoever asks for everything.
+#[expect(clippy::print_stdout, reason = "this is what the program is for")]
+fn show_rest(costs: &[Cost]) {
+    let records: u64 = costs.iter().map(|cost| cost.records).sum();
+    let mean =
+        |time: fn(&Cost) -> Duration| costs.iter().map(time).sum::<Duration>().as_nanos() as f64 / 1e3 / records as f64;
+    let (hand_over, listing) = (mean(|cost| cost.hand_over), mean(|cost| cost.listing));
+    println!("handing over takes {hand_over:.3} µs per record, listing everything from the disk {listing:.3} µs");
 }
 
 /// Records through the handle; the CPU of the writer thread is the process's without this thread's.
@@ -74,7 +88,12 @@ fn in_blocks(records: Vec<Record>) -> Result<Cost, Box<dyn Error>> {
     let cpu = clock(ClockId::ProcessCPUTime) - process - (clock(ClockId::ThreadCPUTime) - thread);
     assert_eq!(handle.dropped(), 0, "the figures would be too good");
     service.shutdown()?;
-    Ok(Cost { cpu, hand_over, disk: disk(directory.path())?, records: total, parts })
+    let store = Store::open_read_only(directory.path())?;
+    let start = Instant::now();
+    let listed = store.list(&Filter { limit: usize::MAX, ..Filter::default() })?.entries.len();
+    let listing = start.elapsed();
+    assert_eq!(listed as u64, total, "everything that was recorded is listed");
+    Ok(Cost { cpu, hand_over, listing, disk: disk(directory.path())?, records: total, parts })
 }
 
 /// What one would write first: the record as JSON under its time, and two indexes that point to it.
@@ -111,7 +130,14 @@ fn in_rows(records: &[Record]) -> Result<Cost, Box<dyn Error>> {
     }
     drop(db);
     let disk = disk(directory.path())?;
-    Ok(Cost { cpu, hand_over: Duration::ZERO, disk, records: records.len() as u64, parts: count_parts(records) })
+    Ok(Cost {
+        cpu,
+        hand_over: Duration::ZERO,
+        listing: Duration::ZERO,
+        disk,
+        records: records.len() as u64,
+        parts: count_parts(records),
+    })
 }
 
 fn clock(id: ClockId) -> Duration {
