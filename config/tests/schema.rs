@@ -8,7 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rohas_config::schema::{self, Checked, Context, Sources, diagnostic::render};
+use rohas_config::schema::{self, Checked, Code, Context, Sources, diagnostic::render, format::format};
+use serde_json::Value;
 
 fn fixtures(directory: &str) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(directory);
@@ -77,4 +78,55 @@ fn every_valid_file_becomes_its_schema() {
         differences.extend(differs(&path, "stderr", &findings));
     }
     assert_none(&differences);
+}
+
+/// A schema without the places of its declarations.
+fn meaning(checked: &Checked) -> Value {
+    fn forget_places(value: &mut Value) {
+        match value {
+            Value::Object(object) => {
+                object.shift_remove("location");
+                object.values_mut().for_each(forget_places);
+            }
+            Value::Array(items) => items.iter_mut().for_each(forget_places),
+            _ => {}
+        }
+    }
+    let mut value = serde_json::to_value(checked.schema.as_ref().unwrap()).unwrap();
+    forget_places(&mut value);
+    value
+}
+
+#[test]
+fn formatting_changes_no_schema() {
+    let mut differences = Vec::new();
+    for path in fixtures("valid") {
+        let formatted = format("a.ro", &fs::read_to_string(&path).unwrap()).unwrap();
+        differences.extend(differs(&path, "formatted", &formatted));
+        let directory = tempfile::tempdir().unwrap();
+        let copy = directory.path().join("a.ro");
+        fs::write(&copy, &formatted).unwrap();
+        fs::create_dir(directory.path().join("shared")).unwrap();
+        let shared = path.with_file_name("shared").join("money.ro");
+        fs::copy(shared, directory.path().join("shared/money.ro")).unwrap();
+        assert_eq!(meaning(&check(&path)), meaning(&check(&copy)), "{}", path.display());
+    }
+    assert_none(&differences);
+}
+
+#[test]
+fn every_code_can_be_explained_and_is_shown_by_a_fixture_or_a_test() {
+    let directories = ["invalid", "valid"].map(|name| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name));
+    let files = directories.iter().flat_map(|directory| fs::read_dir(directory).unwrap());
+    let shown: String = files
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "stderr"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    // These need a project or a large file; the tests of `handlers` and `project` show them.
+    let elsewhere = [Code::MissingHandler, Code::UnreachableHandler, Code::TooManyErrors, Code::KeywordModule];
+    for code in Code::ALL {
+        assert!(code.explanation().ends_with('.'), "{code}");
+        assert!(elsewhere.contains(code) || shown.contains(&format!("{code}\n")), "{code} is not shown");
+    }
 }

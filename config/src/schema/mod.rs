@@ -6,6 +6,7 @@
 
 mod checker;
 pub mod diagnostic;
+pub mod format;
 mod lexer;
 pub mod model;
 mod parser;

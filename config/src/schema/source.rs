@@ -38,6 +38,11 @@ pub enum Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(usize);
 
+impl FileId {
+    /// The only file where there is but one.
+    pub(crate) const FIRST: Self = Self(0);
+}
+
 /// A stretch of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
@@ -68,6 +73,8 @@ pub struct SourceFile {
     /// The file was read only so that its names are known: it was not asked for, nothing is reported about it.
     pub background: bool,
     line_starts: Vec<usize>,
+    /// Every character is one byte, so columns need no counting.
+    ascii: bool,
 }
 
 impl Sources {
@@ -187,7 +194,8 @@ impl SourceFile {
         let invalid_utf8 = std::str::from_utf8(bytes).err().map(|error| error.valid_up_to());
         let text: Arc<str> = String::from_utf8_lossy(bytes).into();
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { path, name, text, invalid_utf8, background: false, line_starts }
+        let ascii = text.is_ascii();
+        Self { path, name, text, invalid_utf8, background: false, line_starts, ascii }
     }
 
     /// Line and column of a byte offset, both counted from 1; columns count characters.
@@ -195,9 +203,11 @@ impl SourceFile {
     pub fn position(&self, offset: usize) -> (u32, u32) {
         let offset = offset.min(self.text.len());
         let line = self.line_starts.partition_point(|start| *start <= offset).max(1);
-        let before = self.text.get(self.line_starts[line - 1]..offset).unwrap_or_default();
+        let start = self.line_starts[line - 1];
+        let column =
+            if self.ascii { offset - start } else { self.text.get(start..offset).unwrap_or_default().chars().count() };
         let clamp = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        (clamp(line), clamp(before.chars().count() + 1))
+        (clamp(line), clamp(column + 1))
     }
 }
 

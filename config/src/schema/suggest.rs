@@ -1,7 +1,10 @@
 //! Which known name did someone probably mean?
 
 /// More names than this are not searched, so that a broken file with many names stays cheap.
-const MAX_KNOWN: usize = 5_000;
+const MAX_KNOWN: usize = 1_000;
+
+/// Longer names than this were not mistyped.
+const MAX_LENGTH: usize = 64;
 
 /// "did you mean `x`?", when a known name is close enough to what was written.
 pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
@@ -10,6 +13,9 @@ pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'
 
 /// The known name nearest to what was written: the same but for case, else at most a third of its letters away.
 pub(crate) fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if written.len() > MAX_LENGTH {
+        return None;
+    }
     let lower = written.to_lowercase();
     let allowed = (written.chars().count() / 3).clamp(1, 4);
     known

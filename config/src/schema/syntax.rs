@@ -48,17 +48,6 @@ pub(crate) enum Item {
     Declaration(Declaration),
 }
 
-impl Item {
-    /// From the first to the last byte, without comments.
-    #[must_use]
-    pub(crate) fn span(&self) -> Span {
-        match self {
-            Self::Import(import) => import.span,
-            Self::Declaration(declaration) => declaration.span,
-        }
-    }
-}
-
 /// `import "..."`
 #[derive(Debug, Clone)]
 pub(crate) struct Import {
@@ -133,6 +122,8 @@ pub(crate) struct Declaration {
     pub(crate) block: Span,
     /// From the keyword to `}`.
     pub(crate) span: Span,
+    /// The block is missing, which has been reported: nothing else needs to be said about what is missing.
+    pub(crate) without_block: bool,
 }
 
 /// A word and where it stands.
@@ -153,8 +144,6 @@ pub(crate) struct Entry {
     pub(crate) name: Name,
     /// `name` was written in quotes.
     pub(crate) quoted: bool,
-    /// There is a colon after the name.
-    pub(crate) colon: bool,
     /// What follows; variants have none.
     pub(crate) value: Option<Value>,
     /// `@...`

@@ -20,8 +20,9 @@ const OVERLAP: [(&str, Overlap); 3] = [("skip", Overlap::Skip), ("queue", Overla
 
 const CATCH_UP: [(&str, CatchUp); 3] = [("none", CatchUp::None), ("latest", CatchUp::Latest), ("all", CatchUp::All)];
 
-const FIELDS: &str =
-    "five fields: minute, hour, day, month, weekday; or six with seconds first: \"0 2 * * *\", \"*/10 * * * * *\"";
+const FIELDS: &str = "write minute, hour, day, month and weekday, with seconds before them if needed: \"0 2 * * *\"";
+
+const NICKNAMES: [&str; 6] = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@hourly"];
 
 impl Checker<'_> {
     pub(super) fn cron(&mut self, decl: Decl<'_>) {
@@ -53,16 +54,9 @@ impl Checker<'_> {
     fn schedule(&mut self, decl: Decl<'_>, entry: &Entry) -> Option<String> {
         let text = self.text(decl, entry)?;
         let place = decl.place(entry.value.as_ref()?.span);
-        let fields = text.split_whitespace().count();
-        let reason = if text.trim().starts_with('@') || matches!(fields, 5 | 6) {
-            let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-            parser.parse(text).err().map(|error| error.to_string().trim_end_matches('.').to_owned())
-        } else {
-            Some(format!("it has {fields} fields"))
-        };
-        let Some(reason) = reason else { return Some(text.to_owned()) };
+        let Some((reason, help)) = misread(text) else { return Some(text.to_owned()) };
         let message = format!("the schedule of {} is not understood: {reason}", decl.describe());
-        self.report(Fault::new(Code::BadSchedule, place, message).label("not a schedule").help(FIELDS));
+        self.report(Fault::new(Code::BadSchedule, place, message).label("not a schedule").help(help));
         None
     }
 
@@ -79,4 +73,28 @@ impl Checker<'_> {
         self.report(Fault::new(Code::BadTimezone, place, message).label("unknown time zone").help(help));
         None
     }
+}
+
+/// Why a schedule can't be read, and what to write.
+fn misread(text: &str) -> Option<(String, String)> {
+    let trimmed = text.trim();
+    if trimmed.starts_with('@') {
+        if NICKNAMES.contains(&trimmed.to_ascii_lowercase().as_str()) {
+            return None;
+        }
+        let help = did_you_mean(trimmed, NICKNAMES).unwrap_or_else(|| format!("write one of {}", NICKNAMES.join(", ")));
+        return Some((format!("there is no `{trimmed}`"), help));
+    }
+    let fields = trimmed.split_whitespace().count();
+    if !matches!(fields, 5 | 6) {
+        let fields = if fields == 1 { "1 field".to_owned() } else { format!("{fields} fields") };
+        return Some((format!("it has {fields}"), FIELDS.to_owned()));
+    }
+    let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
+    let reason = parser.parse(trimmed).err()?.to_string();
+    // The library begins with the kind of its error, which says nothing about the schedule.
+    let reason = reason.rsplit(": ").next().unwrap_or(&reason).trim_end_matches('.');
+    let mut letters = reason.chars();
+    let first = letters.next().map(|first| first.to_lowercase().to_string()).unwrap_or_default();
+    Some((format!("{first}{}", letters.as_str()), FIELDS.to_owned()))
 }

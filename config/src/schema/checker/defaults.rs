@@ -13,7 +13,6 @@ use crate::schema::{
     model::{DefaultValue, Field, Location, Record, RecordKind, Type},
     shape::Shape,
     source::{FileId, Place},
-    suggest::did_you_mean,
     syntax::{Attribute, Value, ValueKind},
 };
 
@@ -58,16 +57,7 @@ impl Checker<'_> {
             return;
         }
         if let Some(reason) = self.misfit(&json, field) {
-            let variants = match &field.ty {
-                Type::Enum(name) => self.schema.enums.get(name),
-                _ => None,
-            };
-            let help = variants.map(|declared| {
-                let names: Vec<&str> = declared.variants.iter().map(|variant| variant.name.as_str()).collect();
-                let near = json.as_str().and_then(|text| did_you_mean(text, names.iter().copied()));
-                near.unwrap_or_else(|| format!("write one of {}", names.join(", ")))
-            });
-            return self.bad_default(place, field, &reason, help);
+            return self.bad_default(place, field, &reason, None);
         }
         field.default = Some(DefaultValue::Value(json));
     }
@@ -89,9 +79,10 @@ impl Checker<'_> {
                 self.report(fault.help(format!("write @default(\"{word}\")")));
                 Some(Json::String(word))
             }
-            _ => {
-                let reason = format!("{} is no {}", value.describe(), written(&field.ty));
-                self.bad_default(place, field, &reason, None);
+            (word, ty) => {
+                let found = word.map_or_else(|| value.describe().to_owned(), |word| format!("`{word}`"));
+                let help = (*ty == Type::Boolean).then(|| "write true or false".to_owned());
+                self.bad_default(place, field, &format!("{found} is no {}", written(ty)), help);
                 None
             }
         }
@@ -133,7 +124,7 @@ impl Checker<'_> {
         schema.records.insert(name.clone(), record);
         let mut object = Json::Object(Map::from_iter([(field_name, json.clone())]));
         let faults = Shape::compile(&schema, &Type::Record(name)).check(&mut object).err()?;
-        faults.into_iter().next().map(|fault| format!("it {}", fault.message))
+        faults.into_iter().next().map(|fault| fault.message)
     }
 }
 

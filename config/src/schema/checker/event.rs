@@ -106,7 +106,7 @@ impl Checker<'_> {
         if is_scalar(&field.ty) {
             return true;
         }
-        let message = format!("the key `{key}` of {} is {}", decl.describe(), written(&field.ty));
+        let message = format!("the key `{key}` of {} is of the type {}", decl.describe(), written(&field.ty));
         let mut fault = Fault::new(Code::BadKey, place, message);
         if let Some(field) = self.fields.get(&(record.clone(), key.to_owned())) {
             fault = fault.related(*field, "this field");

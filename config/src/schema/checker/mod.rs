@@ -152,6 +152,9 @@ impl<'a> Checker<'a> {
     }
 
     fn declaration(&mut self, decl: Decl<'a>) {
+        if decl.node.without_block {
+            return;
+        }
         match decl.node.keyword {
             Keyword::Enum => self.enumeration(decl),
             Keyword::Model | Keyword::Type | Keyword::Input => self.record(decl),

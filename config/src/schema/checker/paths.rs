@@ -11,6 +11,9 @@ use crate::schema::{
 /// Paths that the daemon answers itself.
 const RESERVED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
+/// Longer paths than this do not fit into a request line everywhere.
+const MAX_LENGTH: usize = 1_024;
+
 /// Everything below this path is the daemon's.
 const RESERVED_BELOW: &str = "/api/workbench";
 
@@ -30,7 +33,13 @@ impl Checker<'_> {
             self.report(fault.help(format!("write \"/{source}\"")));
             return None;
         };
+        if source.len() > MAX_LENGTH {
+            let message = format!("the path of {} is longer than {MAX_LENGTH} bytes", decl.describe());
+            self.report(Fault::new(Code::BadPath, place, message).help("shorten it"));
+            return None;
+        }
         self.reserved(source, place);
+        let before = self.faults.len();
         let count = path.split('/').count();
         let mut offset = 1;
         let mut segments: Vec<Segment> = Vec::new();
@@ -45,10 +54,14 @@ impl Checker<'_> {
                 Ok(segment) => segments.push(segment),
                 Err((problem, help)) => {
                     self.report(
-                        Fault::new(Code::BadPath, here, format!("{problem} in the path \"{source}\"")).help(help),
+                        Fault::new(Code::BadPath, here, format!("{problem} in the path of {}", decl.describe()))
+                            .help(help),
                     );
                 }
             }
+        }
+        if self.faults.len() != before {
+            return None;
         }
         Some(PathPattern { source: source.to_owned(), segments })
     }
@@ -65,6 +78,9 @@ impl Checker<'_> {
 
 /// One part of a path, or what is wrong with it and what to do.
 fn segment(text: &str, last: bool) -> Result<Segment, (String, &'static str)> {
+    if text.contains(|character: char| character.is_whitespace() || character.is_control() || character == '\\') {
+        return Err(("there is a blank or control character".to_owned(), "remove it"));
+    }
     let param = text.strip_prefix(':').or_else(|| text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')));
     if let Some(name) = param {
         let good = name.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -82,13 +98,10 @@ fn segment(text: &str, last: bool) -> Result<Segment, (String, &'static str)> {
         ));
     }
     if text.contains(['?', '#']) {
-        return Err((format!("`{text}` can't be"), "query parameters are declared with `query:`"));
+        return Err((format!("`{text}` can't be a segment"), "query parameters are declared with `query:`"));
     }
     if text.contains('%') {
         return Err((format!("`{text}` is percent-encoded"), "write the characters themselves"));
-    }
-    if text.contains(|character: char| character.is_whitespace() || character.is_control() || character == '\\') {
-        return Err(("there is a blank or control character".to_owned(), "remove it"));
     }
     match text {
         "" if !last => Err(("there is an empty segment".to_owned(), "write one `/` between segments")),

@@ -13,6 +13,9 @@ enum Visit {
     Done,
 }
 
+/// A longer circle is shown without its middle.
+const MAX_WAY: usize = 10;
+
 impl Checker<'_> {
     /// Reports records that require themselves, directly or through others. Without recursion of its own: a chain of
     /// records may be as long as a file allows.
@@ -66,7 +69,10 @@ impl Checker<'_> {
         let name =
             |index: usize| self.schema.records.get_index(index).map(|(name, _)| name.as_str()).unwrap_or_default();
         let (Some(first), Some(last)) = (circle.first(), circle.last()) else { return };
-        let way: Vec<&str> = circle.iter().chain([first]).map(|index| name(*index)).collect();
+        let mut way: Vec<&str> = circle.iter().chain([first]).map(|index| name(*index)).collect();
+        if way.len() > MAX_WAY {
+            way.splice(MAX_WAY / 2..way.len() - MAX_WAY / 2, ["..."]);
+        }
         let message = match circle {
             [only] => format!("`{}` requires itself, so no value of it is finite", name(*only)),
             _ => format!("`{}` requires itself, so no value of it is finite: {}", name(*first), way.join(" -> ")),

@@ -27,7 +27,7 @@ const FOREIGN: [(&[&str], &str); 7] = [
     (&["double", "decimal", "real", "f64"], "Float"),
     (&["text", "str", "varchar"], "String"),
     (&["uuid"], "String @uuid"),
-    (&["any", "object", "dict", "unknown"], "Json"),
+    (&["any", "object", "dict"], "Json"),
     (&["blob", "binary", "buffer"], "Bytes"),
 ];
 
@@ -126,6 +126,7 @@ impl<'a> Checker<'a> {
             let message = format!("the inline type would be named `{name}`, which is declared elsewhere");
             let fault = Fault::new(Code::DuplicateName, place, message);
             self.report(fault.related(other.name_place(), "declared here").help("declare a type and name it here"));
+            return Type::Json;
         }
         let fields = self.fields(decl.file, &name, entries);
         let location = self.location(place);

@@ -2,6 +2,8 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
+use indexmap::IndexMap;
+
 use super::{Checker, Decl};
 use crate::schema::{
     diagnostic::{Code, Fault},
@@ -125,7 +127,7 @@ impl Checker<'_> {
             ValueKind::List(items) => items.as_slice(),
             _ => std::slice::from_ref(value),
         };
-        let mut names: Vec<(String, Place)> = Vec::new();
+        let mut names: IndexMap<String, Place> = IndexMap::new();
         for item in items {
             let place = decl.place(item.span);
             let Some(name) = word_or_text(item) else {
@@ -135,16 +137,16 @@ impl Checker<'_> {
                 self.report(fault.help(format!("write `{}: [first, second]`", entry.name.text)));
                 continue;
             };
-            if let Some((_, first)) = names.iter().find(|(known, _)| known == name) {
+            if let Some(first) = names.get(name) {
                 let fault =
                     Fault::new(Code::RepeatedItem, place, format!("`{}` names `{name}` twice", entry.name.text));
                 self.report(fault.label("counts once").related(*first, "first here").help("remove one of them"));
                 continue;
             }
             self.file_name(name, place);
-            names.push((name.to_owned(), place));
+            names.insert(name.to_owned(), place);
         }
-        names
+        names.into_iter().collect()
     }
 
     /// Names of handlers become names of files and functions.

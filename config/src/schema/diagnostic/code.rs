@@ -69,7 +69,7 @@ codes! {
     UnexpectedToken Error "unexpected-token" "Something else was expected here."
     UnknownKeyword Error "unknown-keyword" "A declaration starts with enum, model, type, input, api, event, cron, ws or import."
     TooDeep Error "too-deep" "Types, lists or objects are nested too deeply to be meant."
-    TooManyErrors Error "too-many-errors" "The rest of the file was not read because of the number of syntax errors before it."
+    TooManyErrors Error "too-many-errors" "There are more findings than are shown; of a file with very many syntax errors the rest is not read."
     MultilineText Warning "multiline-text" "A text spans lines. That is allowed, but usually its closing quote is missing."
     MissingSpace Warning "missing-space" "A keyword and a name are written as one word."
     // Names

@@ -3,6 +3,9 @@
 use super::{Code, Diagnostic, Related, Severity};
 use crate::schema::source::{Place, Sources};
 
+/// More findings than this in one check are only counted.
+const MAX_DIAGNOSTICS: usize = 500;
+
 /// A finding before its file's name, line and text are looked up.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
@@ -107,7 +110,18 @@ impl Faults {
     /// Diagnostics in the order of files and lines, without those about files in the background.
     pub(crate) fn into_diagnostics(mut self, sources: &Sources) -> Vec<Diagnostic> {
         self.list.sort_by_key(|fault| fault.place);
-        let asked_for = self.list.into_iter().filter(|fault| !sources.file(fault.place.file).background);
-        asked_for.map(|fault| fault.into_diagnostic(sources)).collect()
+        self.list.retain(|fault| !sources.file(fault.place.file).background);
+        let more = self.list.len().saturating_sub(MAX_DIAGNOSTICS);
+        if more > 0 {
+            // Errors rather than warnings, then in the order of lines again.
+            self.list.sort_by_key(|fault| fault.severity);
+            self.list.truncate(MAX_DIAGNOSTICS);
+            let last = self.list.iter().map(|fault| fault.place).max();
+            self.list.sort_by_key(|fault| fault.place);
+            self.list.extend(
+                last.map(|place| Fault::new(Code::TooManyErrors, place, format!("{more} more findings are not shown"))),
+            );
+        }
+        self.list.into_iter().map(|fault| fault.into_diagnostic(sources)).collect()
     }
 }

@@ -15,7 +15,10 @@ pub fn render(diagnostics: &[Diagnostic], color: bool) -> String {
     let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_links(false).with_context_lines(1);
     let mut text = String::new();
-    for diagnostic in diagnostics {
+    for (index, diagnostic) in diagnostics.iter().enumerate() {
+        if index > 0 {
+            text.push('\n');
+        }
         let report = Report::new(diagnostic);
         // Writing to a `String` can't fail; should miette fail for another reason, the plain line says it all too.
         if handler.render_report(&mut text, &report).is_err() {

@@ -121,13 +121,14 @@ impl Parser<'_> {
             self.skip_to_block_or_declaration();
             if !self.at(Kind::BraceOpen) {
                 let span = start.to(name.span);
-                return Some(Declaration { keyword, block: span, span, name, doc, entries: Vec::new() });
+                let entries = Vec::new();
+                return Some(Declaration { keyword, name, doc, entries, block: span, span, without_block: true });
             }
         }
         let owner = format!("{} {}", keyword.as_str(), name.text);
         let (entries, block, inner_doc) = self.block(Lines::of(keyword), &owner);
         let doc = join_docs(join_docs(doc, inner_doc), self.doc_behind());
-        Some(Declaration { keyword, name, doc, entries, block, span: start.to(block) })
+        Some(Declaration { keyword, name, doc, entries, block, span: start.to(block), without_block: false })
     }
 
     fn unknown_keyword(&mut self, word: &str) {
@@ -187,7 +188,7 @@ impl Parser<'_> {
         let span = name.span.to(self.last_span());
         self.eat(Kind::Comma);
         let doc = join_docs(doc, self.doc_behind());
-        Some(Entry { doc, name, quoted, colon, value, attributes, span })
+        Some(Entry { doc, name, quoted, value, attributes, span })
     }
 
     fn entry_name(&mut self, lines: Lines) -> Option<Name> {
@@ -199,9 +200,7 @@ impl Parser<'_> {
             return self.text_value().map(|text| Name { text, span });
         }
         if self.at(Kind::At) && self.kind_at(1) == Some(Kind::At) {
-            let fault =
-                self.fault(Code::UnexpectedToken, self.here(), "attributes of a whole declaration do not exist");
-            self.report(fault.help("put the attribute on a field, with one `@`"));
+            self.block_attribute();
             return None;
         }
         if self.at(Kind::Quantity) {
@@ -221,6 +220,9 @@ impl Parser<'_> {
             self.skip_line_unless_value();
         }
         if self.value_is_missing(lines) {
+            if lines == Lines::Properties && !colon {
+                return None;
+            }
             let what = if lines == Lines::Properties { "value" } else { "type" };
             let fault = self.fault(Code::UnexpectedToken, name.span, format!("`{}` has no {what}", name.text));
             self.report(fault.label(format!("a {what} must follow")));
@@ -298,15 +300,21 @@ impl Parser<'_> {
     }
 
     fn skip_to_block_or_declaration(&mut self) {
-        while self.peek().is_some() && !self.at(Kind::BraceOpen) && !self.at_declaration() {
+        while self.peek().is_some() && !self.at(Kind::BraceOpen) && !self.at_declaration_line() {
             self.next += 1;
         }
     }
 
     fn skip_to_declaration(&mut self) {
-        while self.peek().is_some() && !self.at_declaration() {
+        while self.peek().is_some() && !self.at_declaration_line() {
             self.next += 1;
         }
+    }
+
+    /// A line outside of blocks that begins with a keyword.
+    fn at_declaration_line(&self) -> bool {
+        let begins = self.word_at(0).is_some_and(|word| Keyword::parse(word).is_some() || word == "import");
+        self.at_declaration() || (begins && self.at_line_start())
     }
 }
 

@@ -30,7 +30,8 @@ pub(crate) struct Parsed {
 /// Parses the text of the file `id`.
 pub(crate) fn parse(text: &str, id: FileId) -> Parsed {
     let (tokens, comments) = lex(text);
-    let mut parser = Parser { text, id, tokens: Vec::new(), comments, next: 0, faults: Vec::new() };
+    let end = text.trim_end().len();
+    let mut parser = Parser { text, end, id, tokens: Vec::new(), comments, next: 0, faults: Vec::new() };
     parser.tokens = parser.repair(tokens);
     let items = parser.items();
     let mut faults = Faults::default();
@@ -46,6 +47,8 @@ pub(crate) fn parse(text: &str, id: FileId) -> Parsed {
 
 struct Parser<'text> {
     text: &'text str,
+    /// Where the last line's text ends.
+    end: usize,
     id: FileId,
     tokens: Vec<Token>,
     comments: Vec<Comment>,
@@ -113,8 +116,7 @@ impl Parser<'_> {
 
     /// The next token's place, or the file's end.
     fn here(&self) -> Span {
-        let end = self.text.trim_end().len();
-        self.peek().map_or(Span { start: end, end }, |token| token.span)
+        self.peek().map_or(Span { start: self.end, end: self.end }, |token| token.span)
     }
 
     /// The next token, as it is called in messages.

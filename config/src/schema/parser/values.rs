@@ -137,7 +137,7 @@ impl Parser<'_> {
 
     fn type_expr(&mut self, depth: usize) -> Option<TypeExpr> {
         let name = self.word()?;
-        let argument = if self.at(Kind::AngleOpen) { self.type_argument(depth) } else { None };
+        let argument = if self.at(Kind::AngleOpen) { Some(self.type_argument(depth)?) } else { None };
         let mut arrays = self.array_marks();
         let optional = self.eat(Kind::Question).is_some();
         if optional {
@@ -156,12 +156,12 @@ impl Parser<'_> {
     }
 
     fn type_argument(&mut self, depth: usize) -> Option<Box<TypeExpr>> {
-        let open = self.here();
-        self.next += 1;
         if depth > MAX_DEPTH {
             self.too_deep();
             return None;
         }
+        let open = self.here();
+        self.next += 1;
         if !self.at(Kind::Word) {
             self.unexpected("a type");
             self.eat(Kind::AngleClose);
@@ -205,15 +205,33 @@ impl Parser<'_> {
     pub(super) fn attributes(&mut self, depth: usize) -> Vec<Attribute> {
         let mut attributes = Vec::new();
         while let Some(at) = self.eat(Kind::At) {
+            if self.at(Kind::At) {
+                self.next -= 1;
+                self.block_attribute();
+                continue;
+            }
             let Some(name) = self.word() else {
                 self.unexpected("the name of an attribute");
-                self.eat(Kind::At);
                 continue;
             };
             let arguments = if self.at(Kind::ParenOpen) { self.arguments(depth) } else { Vec::new() };
             attributes.push(Attribute { name, arguments, span: at.to(self.last_span()) });
         }
         attributes
+    }
+
+    /// `@@name(...)`, which other languages have for whole records.
+    pub(super) fn block_attribute(&mut self) {
+        let start = self.here();
+        self.next += 2;
+        self.eat(Kind::Word);
+        let end = self.last_span();
+        if self.at(Kind::ParenOpen) {
+            self.skip_group();
+        }
+        let message = "attributes of a whole declaration do not exist";
+        let fault = self.fault(Code::UnexpectedToken, start.to(end), message);
+        self.report(fault.help("put the attribute on a field, with one `@`"));
     }
 
     /// Skips from an opening bracket to the one that closes it, without recursion.
