@@ -19,6 +19,7 @@ mod pool;
 mod project;
 mod raw;
 mod reply;
+mod rfc3339;
 mod slots;
 mod start;
 mod thread;

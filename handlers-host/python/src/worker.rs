@@ -325,11 +325,12 @@ pub(crate) fn sent<T>(outcome: io::Result<T>) -> T {
     outcome.unwrap_or_else(|_| watchdog::exit())
 }
 
-/// A loop that can't be asked for anything is of no use: better to end than to keep the daemon waiting for answers.
+/// A worker whose loop is broken or that has no memory left would keep the daemon waiting for answers. When it ends instead,
+/// what it had not entered moves to another one.
 fn working(outcome: PyResult<()>, py: Python<'_>) {
     if let Err(error) = outcome {
-        error.print(py);
-        watchdog::fail("the event loop is broken");
+        let error = error.value(py);
+        watchdog::fail(&format!("can't go on: {error}"));
     }
 }
 
@@ -389,7 +390,7 @@ impl Worker {
     }
 
     /// The socket has something to read.
-    fn readable(slf: &Bound<'_, Self>) -> PyResult<()> {
+    fn readable(slf: &Bound<'_, Self>) {
         let worker = slf.get();
         let mut inbox = worker.connection.take_inbox();
         let read = sent(worker.connection.read(&mut inbox));
@@ -399,17 +400,16 @@ impl Worker {
         if read == Some(0) {
             watchdog::exit();
         }
-        taken?;
-        worker.proceed(slf.py())
+        working(taken, slf.py());
+        worker.proceed(slf.py());
     }
 
     /// Acts on what was read.
-    fn proceed(&self, py: Python<'_>) -> PyResult<()> {
+    fn proceed(&self, py: Python<'_>) {
         // Whatever ends now is written below, with one system call.
         self.flushing.store(true, Ordering::Release);
-        let worked = self.work_off_queue(py);
-        self.flush_now(py)?;
-        worked
+        working(self.work_off_queue(py), py);
+        working(self.flush_now(py), py);
     }
 
     /// Initialises the task of a call whose first step is running; does nothing to other tasks.
@@ -427,13 +427,13 @@ impl Worker {
     }
 
     /// The socket takes more.
-    fn writable(&self, py: Python<'_>) -> PyResult<()> {
-        self.flush_now(py)
+    fn writable(&self, py: Python<'_>) {
+        working(self.flush_now(py), py);
     }
 
     /// The end of a turn of the loop.
-    fn flush(&self, py: Python<'_>) -> PyResult<()> {
-        self.flush_now(py)
+    fn flush(&self, py: Python<'_>) {
+        working(self.flush_now(py), py);
     }
 
     /// Serves the pool; called in a thread of it.
