@@ -135,7 +135,7 @@ pub struct HandlerDecl {
     pub owner: String,
     /// Files to look for, relative to the project's root, in this order. The first one is where a new file goes.
     pub candidates: Vec<PathBuf>,
-    /// Functions to look for in the file, in this order. The first one is what a new file defines.
+    /// Functions to look for in the file, in this order. The last one is what a new file defines.
     pub functions: Vec<String>,
     /// Where the schema asks for it.
     pub location: Location,
@@ -240,7 +240,8 @@ fn candidates(language: Language, kind: HandlerKind, declared: &str) -> Vec<Path
             paths.push(path);
         }
     }
-    if kind == HandlerKind::Cron {
+    // A stub of the original has the name as written, which its lookup then missed.
+    if matches!(kind, HandlerKind::Cron | HandlerKind::WebSocket) {
         paths.insert(1, Path::new(kind.directory()).join(format!("{declared}.{}", language.extension())));
     }
     let mut seen = BTreeSet::new();
@@ -252,6 +253,9 @@ fn functions(language: Language, kind: HandlerKind, declared: &str) -> Vec<Strin
     let name = file_name(language, kind, declared);
     let snake = snake_case(declared);
     match (language, kind) {
+        (_, HandlerKind::WebSocket) if name != declared => {
+            vec![format!("handle_{name}"), format!("handle_{declared}"), declared.to_owned(), name]
+        }
         (_, HandlerKind::Event | HandlerKind::WebSocket) => vec![format!("handle_{name}"), name],
         (Language::TypeScript, HandlerKind::Middleware) => vec![format!("{name}Middleware"), format!("handle_{name}")],
         (Language::TypeScript, _) => vec![format!("handle{declared}"), format!("handle_{declared}")],

@@ -3,6 +3,8 @@
 //! `ROHAS_BLESS=1 cargo test -p rohas-config --test schema` writes what is said now; read the difference before
 //! committing it.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot read its fixture fails")]
+
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -32,18 +34,17 @@ fn check(path: &Path) -> Checked {
 #[expect(clippy::disallowed_methods, reason = "a switch of the test, not a setting")]
 fn differs(fixture: &Path, kind: &str, actual: &str) -> Option<String> {
     let path = fixture.with_extension(kind);
-    if env::var("ROHAS_BLESS").is_ok_and(|value| value == "1") {
-        if actual.is_empty() {
-            if path.exists() {
-                fs::remove_file(&path).unwrap();
-            }
-        } else {
-            fs::write(&path, actual).unwrap();
-        }
-        return None;
-    }
     let expected = if path.exists() { fs::read_to_string(&path).unwrap() } else { String::new() };
-    (expected != actual).then(|| format!("--- {} says\n{expected}\n--- but it is\n{actual}", path.display()))
+    if expected == actual || !env::var("ROHAS_BLESS").is_ok_and(|value| value == "1") {
+        return (expected != actual)
+            .then(|| format!("--- {} says\n{expected}\n--- but it is\n{actual}", path.display()));
+    }
+    if actual.is_empty() {
+        fs::remove_file(&path).unwrap();
+    } else {
+        fs::write(&path, actual).unwrap();
+    }
+    None
 }
 
 fn assert_none(differences: &[String]) {

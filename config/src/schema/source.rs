@@ -56,12 +56,12 @@ pub struct Place {
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     base: PathBuf,
-    files: Vec<SourceFile>,
+    files: Vec<File>,
 }
 
 /// One file and its text.
 #[derive(Debug, Clone)]
-pub struct SourceFile {
+pub struct File {
     /// Where it was read from; without `.` and `..` where that is possible.
     pub path: PathBuf,
     /// The path relative to the project's root, with `/` between the parts.
@@ -99,7 +99,7 @@ impl Sources {
         paths.extend(find(schema)?.into_iter().map(|path| (normalize(&path), false)));
         let mut sources = Self { base, files: Vec::with_capacity(paths.len()) };
         for (path, background) in paths {
-            sources.files.push(SourceFile { background, ..SourceFile::read(root, path)? });
+            sources.files.push(File { background, ..File::read(root, path)? });
         }
         sources.read_imports(root)?;
         Ok(sources)
@@ -109,25 +109,25 @@ impl Sources {
     pub fn from_texts<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let files = texts
             .into_iter()
-            .map(|(name, text)| SourceFile::new(PathBuf::from(name), name.to_owned(), text.as_bytes()))
+            .map(|(name, text)| File::new(PathBuf::from(name), name.to_owned(), text.as_bytes()))
             .collect();
         Self { base: PathBuf::new(), files }
     }
 
     /// All files, in the order of their ids.
     #[must_use]
-    pub fn files(&self) -> &[SourceFile] {
+    pub fn files(&self) -> &[File] {
         &self.files
     }
 
     /// All files with their ids.
-    pub fn iter(&self) -> impl Iterator<Item = (FileId, &SourceFile)> {
+    pub fn iter(&self) -> impl Iterator<Item = (FileId, &File)> {
         self.files.iter().enumerate().map(|(index, file)| (FileId(index), file))
     }
 
     /// One file.
     #[must_use]
-    pub fn file(&self, id: FileId) -> &SourceFile {
+    pub fn file(&self, id: FileId) -> &File {
         &self.files[id.0]
     }
 
@@ -166,7 +166,7 @@ impl Sources {
                 let found = self.import_candidates(id, &path).into_iter().find(|candidate| candidate.is_file());
                 if let Some(found) = found {
                     let background = self.files[id.0].background;
-                    self.files.push(SourceFile { background, ..SourceFile::read(root, found)? });
+                    self.files.push(File { background, ..File::read(root, found)? });
                 }
             }
         }
@@ -174,7 +174,7 @@ impl Sources {
     }
 }
 
-fn imports_of(id: FileId, file: &SourceFile) -> Vec<String> {
+fn imports_of(id: FileId, file: &File) -> Vec<String> {
     let parsed = parser::parse(&file.text, id);
     let imports = parsed.file.items.into_iter().filter_map(|item| match item {
         Item::Import(import) => Some(import.path),
@@ -183,7 +183,7 @@ fn imports_of(id: FileId, file: &SourceFile) -> Vec<String> {
     imports.collect()
 }
 
-impl SourceFile {
+impl File {
     fn read(root: &Path, path: PathBuf) -> Result<Self, Error> {
         let bytes = fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
         let name = display_name(root, &path);
@@ -350,7 +350,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_not_utf8_are_remembered() {
-        let file = SourceFile::new(PathBuf::from("a.ro"), "a.ro".to_owned(), b"model A {} \xff");
+        let file = File::new(PathBuf::from("a.ro"), "a.ro".to_owned(), b"model A {} \xff");
         assert_eq!((file.invalid_utf8, &*file.text), (Some(11), "model A {} \u{fffd}"));
     }
 }

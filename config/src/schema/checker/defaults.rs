@@ -53,7 +53,11 @@ impl Checker<'_> {
 
     fn literal_default(&mut self, argument: &Value, place: Place, field: &mut Field) {
         let Some(json) = self.literal(argument, place, field) else { return };
-        if json.is_null() && field.optional {
+        if json.is_null() {
+            if !field.optional {
+                let help = format!("write `{}?` and leave out the default", written(&field.ty));
+                self.bad_default(place, field, "the field is required", Some(help));
+            }
             return;
         }
         if let Some(reason) = self.misfit(&json, field) {

@@ -85,7 +85,7 @@ impl Checker<'_> {
             };
             let mut fault = Fault::new(Code::MissingHandler, place, message).help(remedy(handler, strays));
             if self.context.strict {
-                fault = fault.as_error();
+                fault = fault.into_error();
             }
             self.report(fault);
         }

@@ -53,7 +53,7 @@ impl Fault {
     }
 
     /// An error although this code is usually a warning.
-    pub(crate) fn as_error(mut self) -> Self {
+    pub(crate) fn into_error(mut self) -> Self {
         self.severity = Severity::Error;
         self
     }

@@ -79,7 +79,7 @@ impl<'t> Printer<'t> {
         let mut after_import = false;
         for item in &file.items {
             let import = matches!(item, Item::Import(_));
-            self.apart |= !self.at_start && !(import && after_import);
+            self.apart |= !(self.at_start || (import && after_import));
             self.item(item);
             after_import = import;
         }

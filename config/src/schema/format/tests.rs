@@ -163,6 +163,21 @@ proptest! {
     }
 
     #[test]
+    fn any_value_is_answered(
+        schedule in "[-0-9*/,#LWA-Z@? ]{0,24}",
+        path in "/?[a-z{}:/.%*? ]{0,24}",
+        zone in "[A-Za-z/_+0-9-]{0,16}",
+        pattern in "[a-z(){}\\\\\\[\\]?*+|^$.<>:=!0-9-]{0,24}",
+        quantity in "[0-9]{1,30}[a-z0-9]{0,6}",
+        number in "-?[0-9]{1,400}(\\.[0-9]{1,9})?(e[0-9]{1,4})?",
+    ) {
+        answer(&format!("cron A {{ schedule: \"{schedule}\" timezone: \"{zone}\" timeout: {quantity} }}"));
+        answer(&format!("cron A {{ schedule: \"{} {schedule} * * *\" }}", schedule.len()));
+        answer(&format!("ws A {{ path: \"{path}\" }} model B {{ a String @pattern(\"{pattern}\") }}"));
+        answer(&format!("event A {{ concurrency: {number} }} model B {{ a Float @min({number}) @default({number}) b Int @default({number}) }}"));
+    }
+
+    #[test]
     fn any_mixture_of_tokens_is_answered(words in vec(select(WORDS.to_vec()), 0..80)) {
         answer(&words.join(" "));
         answer(&words.concat());
