@@ -5,10 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use crate::inbox::Inbox;
-use crate::service::Slot;
+use crate::service::Shared;
 use crate::store::Store;
-use crate::writer::Counters;
 use crate::{Error, Filter, Listing, Options, Record, Removed, TraceId, Tree};
 
 /// Records and queries; clones share one writer.
@@ -17,9 +15,7 @@ use crate::{Error, Filter, Listing, Options, Record, Removed, TraceId, Tree};
 /// writer store it.
 #[derive(Debug, Clone)]
 pub struct Handle {
-    inbox: Arc<Inbox>,
-    slot: Arc<Slot>,
-    counters: Arc<Counters>,
+    shared: Arc<Shared>,
     traces: bool,
     logs: bool,
 }
@@ -40,14 +36,14 @@ pub struct Stats {
 }
 
 impl Handle {
-    pub(crate) fn new(inbox: Arc<Inbox>, slot: Arc<Slot>, counters: Arc<Counters>, options: &Options) -> Self {
-        Self { inbox, slot, counters, traces: options.traces, logs: options.logs }
+    pub(crate) fn new(shared: Arc<Shared>, options: &Options) -> Self {
+        Self { shared, traces: options.traces, logs: options.logs }
     }
 
     /// Hands a record to the writer. Never blocks: when the writer is too far behind, the record is dropped and counted.
     pub fn record(&self, record: Record) {
         if self.traces {
-            self.inbox.push(record);
+            self.shared.inbox.push(record);
         }
     }
 
@@ -66,7 +62,7 @@ impl Handle {
     /// How many records were dropped since the start because the writer was too far behind.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.inbox.dropped()
+        self.shared.inbox.dropped()
     }
 
     /// What became of the records since the start.
@@ -74,15 +70,15 @@ impl Handle {
     pub fn stats(&self) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
-            written: read(&self.counters.written),
+            written: read(&self.shared.counters.written),
             dropped: self.dropped(),
-            failed: read(&self.counters.failed),
+            failed: read(&self.shared.counters.failed),
             removed: Removed {
-                blocks: read(&self.counters.removed_blocks),
-                records: read(&self.counters.removed_records),
-                bytes: read(&self.counters.removed_bytes),
+                blocks: read(&self.shared.counters.removed_blocks),
+                records: read(&self.shared.counters.removed_records),
+                bytes: read(&self.shared.counters.removed_bytes),
             },
-            stored_bytes: self.slot.with(Store::bytes).unwrap_or_default(),
+            stored_bytes: self.shared.slot.with(Store::bytes).unwrap_or_default(),
         }
     }
 
@@ -91,7 +87,7 @@ impl Handle {
     /// # Errors
     /// [`Error::Closed`] after the shutdown.
     pub fn flush(&self) -> Result<(), Error> {
-        self.inbox.request_flush().recv().map_err(|_closed| Error::Closed)
+        self.shared.inbox.request_flush().recv().map_err(|_closed| Error::Closed)
     }
 
     /// The newest entries that pass the filter.
@@ -100,7 +96,7 @@ impl Handle {
     /// [`Error::Read`] when the list of blocks cannot be read, [`Error::Closed`] after the shutdown.
     pub fn list(&self, filter: &Filter) -> Result<Listing, Error> {
         self.flush()?;
-        self.slot.with(|store| store.list(filter))?
+        self.shared.slot.with(|store| store.list(filter))?
     }
 
     /// Everything that is recorded of one trace; the tree is empty when there is nothing.
@@ -109,7 +105,7 @@ impl Handle {
     /// As [`Handle::list`].
     pub fn trace(&self, id: TraceId) -> Result<Tree, Error> {
         self.flush()?;
-        self.slot.with(|store| store.trace(id))?
+        self.shared.slot.with(|store| store.trace(id))?
     }
 
     /// The one trace whose id begins with `prefix`, at least four hexadecimal digits.
@@ -118,6 +114,6 @@ impl Handle {
     /// [`Error::InvalidPrefix`], [`Error::UnknownTrace`] and [`Error::AmbiguousTrace`] when there is no such one; else as [`Handle::list`].
     pub fn find(&self, prefix: &str) -> Result<TraceId, Error> {
         self.flush()?;
-        self.slot.with(|store| store.find(prefix))?
+        self.shared.slot.with(|store| store.find(prefix))?
     }
 }

@@ -110,6 +110,16 @@ impl Inbox {
         self.ready.notify_one();
     }
 
+    /// Closes it for good because nobody takes anything out any more: what waits is dropped, and who waits for a flush hears so.
+    pub(crate) fn abandon(&self) {
+        let mut waiting = self.lock();
+        waiting.closed = true;
+        waiting.flushes.clear();
+        let left = std::mem::take(&mut waiting.records).len();
+        drop(waiting);
+        self.dropped.fetch_add(left as u64, Ordering::Relaxed);
+    }
+
     /// Takes what is there as soon as there is anything to do, or after `most`.
     pub(crate) fn take_any(&self, most: Duration) -> Taken {
         self.take(Sleep::UntilAny, most)
@@ -229,6 +239,16 @@ mod tests {
         assert_eq!((taken.records.len(), taken.flushes.len()), (1, 1));
         taken.flushes[0].send(()).unwrap();
         assert!(rx.recv().is_ok());
+    }
+
+    #[test]
+    fn abandoned_inbox_keeps_nobody_waiting() {
+        let inbox = Inbox::default();
+        inbox.push(record());
+        let rx = inbox.request_flush();
+        inbox.abandon();
+        assert!(rx.recv().is_err() && inbox.request_flush().recv().is_err());
+        assert_eq!(inbox.dropped(), 1);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use crate::block::Meta;
-use crate::service::Slot;
+use crate::service::Shared;
 use crate::store::{Key, Removed, Store};
 use crate::{Error, Options, Timestamp};
 
@@ -20,8 +20,8 @@ pub(crate) struct Retention {
 }
 
 impl Retention {
-    pub(crate) fn start(options: Options, slot: Arc<Slot>) -> Result<Self, Error> {
-        Ok(Self { options, compactor: Compactor::start(slot)? })
+    pub(crate) fn start(options: Options, shared: Arc<Shared>) -> Result<Self, Error> {
+        Ok(Self { options, compactor: Compactor::start(shared)? })
     }
 
     /// Whether there are more bytes than allowed.
@@ -58,7 +58,7 @@ impl Retention {
     }
 
     /// Waits for a compaction that runs.
-    pub(crate) fn stop(self) -> Result<(), Error> {
+    pub(crate) fn stop(&mut self) -> Result<(), Error> {
         self.compactor.stop()
     }
 }
@@ -98,21 +98,24 @@ fn excess(store: &Store, most: u64) -> Result<Run, Error> {
     Ok(run)
 }
 
+/// The first and the last key of what was removed.
+type Range = (Key, Key);
+
 /// A thread that compacts what was removed.
 #[derive(Debug)]
 struct Compactor {
-    tx: SyncSender<(Key, Key)>,
-    thread: JoinHandle<()>,
+    /// The thread and the way to it, until it is stopped.
+    running: Option<(SyncSender<Range>, JoinHandle<()>)>,
     /// Where the next request begins, when one before it found the thread busy.
     from: Option<Key>,
 }
 
 impl Compactor {
-    fn start(slot: Arc<Slot>) -> Result<Self, Error> {
-        let (tx, rx) = sync_channel::<(Key, Key)>(1);
+    fn start(shared: Arc<Shared>) -> Result<Self, Error> {
+        let (tx, rx) = sync_channel::<Range>(1);
         let compact = move || {
             for (first, last) in rx {
-                if slot.with(|store| store.compact(first, last)).is_err() {
+                if shared.slot.with(|store| store.compact(first, last)).is_err() {
                     break;
                 }
             }
@@ -120,18 +123,20 @@ impl Compactor {
         let name = "telemetry-compact";
         let thread = thread::Builder::new().name(name.into()).spawn(compact);
         let thread = thread.map_err(|source| Error::Thread { name, source })?;
-        Ok(Self { tx, thread, from: None })
+        Ok(Self { running: Some((tx, thread)), from: None })
     }
 
     fn request(&mut self, first: Key, last: Key) {
+        let Some((tx, _)) = &self.running else { return };
         let first = self.from.take().map_or(first, |from| from.min(first));
-        if let Err(TrySendError::Full(_)) = self.tx.try_send((first, last)) {
+        if let Err(TrySendError::Full(_)) = tx.try_send((first, last)) {
             self.from = Some(first);
         }
     }
 
-    fn stop(self) -> Result<(), Error> {
-        drop(self.tx);
-        self.thread.join().map_err(|_payload| Error::Panicked { name: "telemetry-compact" })
+    fn stop(&mut self) -> Result<(), Error> {
+        let Some((tx, thread)) = self.running.take() else { return Ok(()) };
+        drop(tx);
+        thread.join().map_err(|_payload| Error::Panicked { name: "telemetry-compact" })
     }
 }

@@ -32,23 +32,21 @@ const WRITER: &str = "telemetry-writer";
 pub fn open(options: Options) -> Result<(Handle, Service), Error> {
     let store = Store::open(&options.path, options.max_cache_size)?;
     let last_key = store.last_key()?;
-    let slot = Arc::new(Slot(RwLock::new(Some(store))));
-    let inbox = Arc::new(Inbox::default());
-    let counters = Arc::new(Counters::default());
-    let handle = Handle::new(Arc::clone(&inbox), Arc::clone(&slot), Arc::clone(&counters), &options);
+    let slot = Slot(RwLock::new(Some(store)));
+    let shared = Arc::new(Shared { inbox: Inbox::default(), slot, counters: Counters::default() });
+    let handle = Handle::new(Arc::clone(&shared), &options);
     let keeps_logs = options.logs;
-    let retention = Retention::start(options, Arc::clone(&slot))?;
-    let writer = Writer::new(Arc::clone(&inbox), Arc::clone(&slot), counters, retention, (last_key, keeps_logs));
+    let retention = Retention::start(options, Arc::clone(&shared))?;
+    let writer = Writer::new(Arc::clone(&shared), retention, last_key, keeps_logs);
     let thread = thread::Builder::new().name(WRITER.into()).spawn(move || writer.run());
     let thread = thread.map_err(|source| Error::Thread { name: WRITER, source })?;
-    Ok((handle, Service { inbox, slot, thread: Some(thread) }))
+    Ok((handle, Service { shared, thread: Some(thread) }))
 }
 
 /// Owns the writer thread and the database. Dropping it does the same as [`Service::shutdown`], but can only log errors.
 #[derive(Debug)]
 pub struct Service {
-    inbox: Arc<Inbox>,
-    slot: Arc<Slot>,
+    shared: Arc<Shared>,
     /// `None` once it has been joined.
     thread: Option<JoinHandle<Result<(), Error>>>,
 }
@@ -65,9 +63,9 @@ impl Service {
 
     fn close(&mut self) -> Result<(), Error> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
-        self.inbox.close();
+        self.shared.inbox.close();
         let written = thread.join().unwrap_or(Err(Error::Panicked { name: WRITER }));
-        let flushed = self.slot.take().map_or(Ok(()), |store| store.flush());
+        let flushed = self.shared.slot.take().map_or(Ok(()), |store| store.flush());
         written.and(flushed)
     }
 }
@@ -78,6 +76,17 @@ impl Drop for Service {
             tracing::error!(%error, "telemetry could not be closed in order");
         }
     }
+}
+
+/// What handles, the writer and the service have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// From everyone who records to the writer.
+    pub(crate) inbox: Inbox,
+    /// Written by the writer, read by queries, emptied by the service.
+    pub(crate) slot: Slot,
+    /// Counted by the writer, read by handles.
+    pub(crate) counters: Counters,
 }
 
 /// The store as long as it is open.

@@ -9,10 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::block::{Meta, encode};
-use crate::inbox::Inbox;
 use crate::limits;
 use crate::retention::Retention;
-use crate::service::Slot;
+use crate::service::Shared;
 use crate::store::{Key, Store};
 use crate::{Error, Record, Timestamp};
 
@@ -37,12 +36,17 @@ pub(crate) struct Counters {
     pub(crate) removed_bytes: AtomicU64,
 }
 
+impl Drop for Writer {
+    /// Also when it panics: whoever waits for a flush must not wait for ever.
+    fn drop(&mut self) {
+        self.shared.inbox.abandon();
+    }
+}
+
 /// Owns the open block and everything that changes the store.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    inbox: Arc<Inbox>,
-    slot: Arc<Slot>,
-    counters: Arc<Counters>,
+    shared: Arc<Shared>,
     retention: Retention,
     keeps_logs: bool,
     last_key: Key,
@@ -60,18 +64,10 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(
-        inbox: Arc<Inbox>,
-        slot: Arc<Slot>,
-        counters: Arc<Counters>,
-        retention: Retention,
-        (last_key, keeps_logs): (Key, bool),
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, retention: Retention, last_key: Key, keeps_logs: bool) -> Self {
         let now = Instant::now();
         Self {
-            inbox,
-            slot,
-            counters,
+            shared,
             retention,
             keeps_logs,
             last_key,
@@ -91,8 +87,8 @@ impl Writer {
         self.retain();
         loop {
             let taken = match self.waiting_since {
-                Some(since) => self.inbox.take_batch(LINGER.saturating_sub(since.elapsed())),
-                None => self.inbox.take_any(self.until_next_duty()),
+                Some(since) => self.shared.inbox.take_batch(LINGER.saturating_sub(since.elapsed())),
+                None => self.shared.inbox.take_any(self.until_next_duty()),
             };
             for record in taken.records {
                 self.add(record);
@@ -150,7 +146,7 @@ impl Writer {
         }
         let block = encode(&self.open[self.stored..]);
         let key = self.next_key();
-        let result = self.slot.with(|store| store.write(key, &block, &[]));
+        let result = self.shared.slot.with(|store| store.write(key, &block, &[]));
         let records = (self.open.len() - self.stored) as u64;
         if self.report(result.and_then(|written| written), records) {
             self.small.push((key, block.meta));
@@ -173,7 +169,7 @@ impl Writer {
         }
         let block = encode(&records);
         let key = self.next_key();
-        let result = self.slot.with(|store| {
+        let result = self.shared.slot.with(|store| {
             store.write(key, &block, &small)?;
             store.remember(key, records);
             Ok(())
@@ -192,11 +188,11 @@ impl Writer {
         match result {
             Ok(()) => {
                 self.failing = false;
-                self.counters.written.fetch_add(records, Ordering::Relaxed);
+                self.shared.counters.written.fetch_add(records, Ordering::Relaxed);
                 true
             }
             Err(error) => {
-                self.counters.failed.fetch_add(records, Ordering::Relaxed);
+                self.shared.counters.failed.fetch_add(records, Ordering::Relaxed);
                 if !std::mem::replace(&mut self.failing, true) {
                     let cause = std::error::Error::source(&error).map(tracing::field::display);
                     tracing::error!(%error, cause, records, "records are lost until writing succeeds again");
@@ -207,7 +203,7 @@ impl Writer {
     }
 
     fn retain_when_over(&mut self) {
-        if self.slot.with(|store| self.retention.is_over(store)).unwrap_or(false) {
+        if self.shared.slot.with(|store| self.retention.is_over(store)).unwrap_or(false) {
             self.retain();
         }
     }
@@ -215,12 +211,12 @@ impl Writer {
     fn retain(&mut self) {
         self.retained_at = Instant::now();
         let retention = &mut self.retention;
-        let result = self.slot.with(|store: &Store| retention.apply(store, Timestamp::now()));
+        let result = self.shared.slot.with(|store: &Store| retention.apply(store, Timestamp::now()));
         match result.and_then(|removed| removed) {
             Ok(removed) => {
-                self.counters.removed_blocks.fetch_add(removed.blocks, Ordering::Relaxed);
-                self.counters.removed_records.fetch_add(removed.records, Ordering::Relaxed);
-                self.counters.removed_bytes.fetch_add(removed.bytes, Ordering::Relaxed);
+                self.shared.counters.removed_blocks.fetch_add(removed.blocks, Ordering::Relaxed);
+                self.shared.counters.removed_records.fetch_add(removed.records, Ordering::Relaxed);
+                self.shared.counters.removed_bytes.fetch_add(removed.bytes, Ordering::Relaxed);
             }
             Err(error) => {
                 let cause = std::error::Error::source(&error).map(tracing::field::display);
