@@ -69,7 +69,10 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Error> {
     let bound = listener.address().map_err(|source| Error::Bind { address, source })?;
 
     let tracker = TaskTracker::new();
-    let version = load(&plan, &sound, 1, &tracker).await?;
+    let version = tokio::select! {
+        version = load(&plan, &sound, 1, &tracker) => version?,
+        () = signals.stop() => return Ok(()),
+    };
     let broken = plan.screen.load_errors(&version.handlers, &version.host.report());
     if broken && !plan.development {
         return Err(Error::Handlers);

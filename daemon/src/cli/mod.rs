@@ -9,7 +9,7 @@ mod config;
 mod daemon;
 mod doctor;
 mod events;
-mod fmt;
+//TMP mod fmt;
 mod init;
 mod list;
 mod traces;
@@ -67,8 +67,8 @@ enum Command {
     Validate(validate::Arguments),
     /// Generate code from the schema
     Codegen(codegen::Arguments),
-    /// Format schema files
-    Fmt(fmt::Arguments),
+    //TMP /// Format schema files
+    //TMP Fmt(fmt::Arguments),
     /// List APIs, events, cron jobs and WebSockets with their handlers
     ListHandlers(list::Arguments),
     /// List events with payloads and handlers
@@ -131,7 +131,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Run(arguments) => daemon::run(common, &arguments),
         Command::Validate(arguments) => validate::run(common, &arguments),
         Command::Codegen(arguments) => codegen::run(common, &arguments),
-        Command::Fmt(arguments) => fmt::run(common, &arguments),
+        //TMP Command::Fmt(arguments) => fmt::run(common, &arguments),
         Command::ListHandlers(arguments) => list::handlers(common, &arguments),
         Command::ListEvents(arguments) => list::events(common, &arguments),
         Command::Events(command) => events::run(common, command),

@@ -111,7 +111,7 @@ impl Shared {
                 let state = self.state();
                 let usable = |worker: &&Worker| worker.phase != Phase::Retiring && !worker.blocked;
                 let enough = state.workers.iter().filter(usable).count() >= self.options.workers;
-                if enough || state.workers.len() > 2 * self.options.workers || now < state.start_not_before() {
+                if enough || state.workers.len() > 2 * self.options.workers || !state.may_start(now) {
                     return;
                 }
             }

@@ -134,10 +134,9 @@ impl State {
     }
 
     /// Starts that keep failing are tried less and less often.
-    pub(super) fn start_not_before(&self) -> Instant {
-        let Some(failure) = self.last_failure else { return Instant::now() };
-        let pause = FIRST_PAUSE * 2_u32.saturating_pow(self.failed_starts.saturating_sub(1));
-        failure + pause.min(LONGEST_PAUSE)
+    pub(super) fn may_start(&self, now: Instant) -> bool {
+        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.failed_starts.saturating_sub(1)));
+        self.last_failure.is_none_or(|failure| now >= failure + pause.min(LONGEST_PAUSE))
     }
 
     pub(super) fn next_key(&mut self) -> u64 {
