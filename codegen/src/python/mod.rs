@@ -16,10 +16,7 @@ mod stubs;
 
 use rohas_config::schema::Schema;
 
-pub use names::{
-    ClassPath, HandlerKind, HandlerSource, connection_class, event_class, handler, message_class, record_class,
-    request_class, response_class,
-};
+pub use names::{ClassPath, connection_class, event_class, message_class, request_class, response_class};
 
 use crate::file::{File, Project};
 use layout::Layout;

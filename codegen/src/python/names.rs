@@ -2,10 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rohas_config::schema::Schema;
 use rohas_config::schema::model::{Api, Event, WebSocket, snake_case};
-
-use super::layout::Layout;
 
 const KEYWORDS: [&str; 35] = [
     "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
@@ -122,62 +119,6 @@ pub struct ClassPath {
     pub class: String,
 }
 
-/// Where a handler's code is looked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HandlerSource {
-    /// Files relative to the project's root, best first, at least one.
-    pub files: Vec<String>,
-    /// Names of the function, best first, at least one.
-    pub functions: Vec<String>,
-}
-
-impl HandlerSource {
-    /// Where the stub goes when none of the files exists.
-    pub(super) fn stub(&self) -> String {
-        self.files[0].clone()
-    }
-}
-
-/// What a handler handles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum HandlerKind {
-    /// An api; the name is the api's.
-    Api,
-    /// An event; the name is the one in its `handler:` list.
-    Event,
-    /// A cron; the name is the cron's.
-    Cron,
-    /// A WebSocket; the name is one in its `onConnect:`, `onMessage:` or `onDisconnect:` list.
-    WebSocket,
-    /// A middleware; the name is the one in a `middlewares:` list.
-    Middleware,
-}
-
-/// Where the code of a handler is looked for: the original's places, in the original's order.
-#[must_use]
-pub fn handler(kind: HandlerKind, name: &str) -> HandlerSource {
-    let snake = snake_case(name);
-    let (folders, functions): (&[&str], _) = match kind {
-        HandlerKind::Api => (&["handlers/api", "handlers"], vec![format!("handle_{snake}")]),
-        HandlerKind::Cron => (&["handlers/cron", "handlers"], vec![format!("handle_{snake}")]),
-        HandlerKind::Middleware => (&["middlewares"], vec![format!("{snake}_middleware")]),
-        HandlerKind::Event => (&["handlers/events", "handlers"], vec![format!("handle_{name}"), name.to_owned()]),
-        HandlerKind::WebSocket => {
-            (&["handlers/websockets", "handlers"], vec![format!("handle_{name}"), name.to_owned()])
-        }
-    };
-    let by_name = [name.to_owned()];
-    let by_both = [snake, name.to_owned()];
-    let stems: &[String] = match kind {
-        HandlerKind::Event | HandlerKind::WebSocket => &by_name,
-        _ => &by_both,
-    };
-    let mut files: Vec<String> =
-        folders.iter().flat_map(|folder| stems.iter().map(move |stem| format!("src/{folder}/{stem}.py"))).collect();
-    files.dedup();
-    HandlerSource { files, functions }
-}
-
 /// The class of the request that an api's handler receives.
 #[must_use]
 pub fn request_class(api: &Api) -> ClassPath {
@@ -209,13 +150,6 @@ pub fn message_class(websocket: &WebSocket) -> ClassPath {
 #[must_use]
 pub fn connection_class(websocket: &WebSocket) -> ClassPath {
     ClassPath { class: format!("{}Connection", websocket.name), ..message_class(websocket) }
-}
-
-/// The class of a declared record or enumeration; `None` when the schema has neither of that name.
-#[must_use]
-pub fn record_class(schema: &Schema, name: &str) -> Option<ClassPath> {
-    let home = Layout::new(schema).home(name)?.clone();
-    Some(ClassPath { module: format!("generated.{}.{}", home.folder.as_str(), home.name), class: class(name) })
 }
 
 /// The name of the module of a declaration.
@@ -294,18 +228,5 @@ mod tests {
     fn modules_and_classes_can_be_imported() {
         assert_eq!((module("Class"), class("Class")), ("class_".to_owned(), "Class".to_owned()));
         assert_eq!((module("HelloWorldWS"), class("str")), ("hello_world_w_s".to_owned(), "str_".to_owned()));
-    }
-
-    #[test]
-    fn handlers_are_looked_for_where_the_original_did() {
-        let api = handler(HandlerKind::Api, "CreateUser");
-        assert_eq!(api.files[..2], ["src/handlers/api/create_user.py", "src/handlers/api/CreateUser.py"]);
-        assert_eq!(api.functions, ["handle_create_user"]);
-        let event = handler(HandlerKind::Event, "sendMail");
-        assert_eq!(event.files, ["src/handlers/events/sendMail.py", "src/handlers/sendMail.py"]);
-        assert_eq!(event.functions, ["handle_sendMail", "sendMail"]);
-        let middleware = handler(HandlerKind::Middleware, "rateLimit");
-        assert_eq!(middleware.files, ["src/middlewares/rate_limit.py", "src/middlewares/rateLimit.py"]);
-        assert_eq!(middleware.functions, ["rate_limit_middleware"]);
     }
 }

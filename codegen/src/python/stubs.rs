@@ -1,27 +1,26 @@
 //! Which files does a user get once, to go on from?
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
+use rohas_config::project::{self, HandlerDecl, HandlerKind, Language};
 use rohas_config::schema::Schema;
-use rohas_config::schema::model::{Api, Cron, Event, WebSocket};
+use rohas_config::schema::model::{Api, Cron, Event, WebSocket, snake_case};
 
 use super::literal;
-use super::names::{self, ClassPath, HandlerKind};
+use super::names::{self, ClassPath};
 use crate::file::{File, Project};
 
 /// A stub for every handler and middleware that the schema names.
 pub(super) fn files(schema: &Schema) -> Vec<File> {
-    let mut stubs: IndexMap<String, File> = IndexMap::new();
-    let apis = schema.apis.values().map(api);
-    let events = event_handlers(schema).into_iter().map(|(name, events)| event(name, &events));
-    let crons = schema.crons.values().map(cron);
-    let websockets = schema.websockets.values().flat_map(websocket);
-    let middlewares = middlewares(schema).into_iter().map(middleware);
-    for file in apis.chain(events).chain(crons).chain(websockets).chain(middlewares) {
-        stubs.entry(file.path.clone()).or_insert(file);
+    let handlers = project::handlers(schema, Language::Python);
+    let mut by_path: IndexMap<&Path, Vec<&HandlerDecl>> = IndexMap::new();
+    for handler in &handlers {
+        // Several events may name one handler: its file is written for all of them.
+        by_path.entry(handler.candidates.first().map_or(Path::new(""), PathBuf::as_path)).or_default().push(handler);
     }
-    stubs.into_values().collect()
+    by_path.into_values().filter_map(|handlers| file(schema, &handlers)).collect()
 }
 
 /// What a Python project has beside its sources.
@@ -36,146 +35,121 @@ pub(super) fn project_files(project: &Project) -> Vec<File> {
     ]
 }
 
-struct Stub<'a> {
-    kind: HandlerKind,
-    name: &'a str,
+fn file(schema: &Schema, handlers: &[&HandlerDecl]) -> Option<File> {
+    let handler = *handlers.first()?;
+    let stub = match handler.kind {
+        HandlerKind::Api => api(schema.apis.get(&handler.owner)?),
+        HandlerKind::Event => {
+            let same_kind = handlers.iter().filter(|other| other.kind == handler.kind);
+            let events: Vec<&Event> = same_kind.filter_map(|other| schema.events.get(&other.owner)).collect();
+            event(&handler.name, &events)
+        }
+        HandlerKind::Cron => cron(schema.crons.get(&handler.owner)?),
+        HandlerKind::WebSocket => websocket(&handler.name, schema.websockets.get(&handler.owner)?),
+        HandlerKind::Middleware => middleware(),
+    };
+    let candidates: Vec<String> = handler.candidates.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    Some(File::if_absent(candidates.first()?.clone(), stub.text(&handler.functions), candidates))
+}
+
+/// One function and what it needs.
+struct Stub {
     imports: BTreeSet<String>,
     parameters: String,
-    result: &'a str,
+    result: String,
     doc: String,
     body: String,
 }
 
-impl Stub<'_> {
-    fn into_file(mut self) -> File {
-        let source = names::handler(self.kind, self.name);
-        if !self.parameters.is_empty() {
-            self.imports.insert("from generated.state import State".to_owned());
-        }
-        let (typing, generated): (Vec<&str>, Vec<&str>) =
-            self.imports.iter().map(String::as_str).partition(|line| line.starts_with("from typing"));
+impl Stub {
+    fn text(&self, functions: &[String]) -> String {
+        let state = "from generated.state import State".to_owned();
+        let imports = self.imports.iter().chain([&state]).collect::<BTreeSet<_>>();
+        let (typing, generated): (Vec<&String>, Vec<&String>) =
+            imports.into_iter().partition(|line| line.starts_with("from typing"));
+        let groups = [typing, generated].into_iter().filter(|group| !group.is_empty());
         let groups: Vec<String> =
-            [typing, generated].iter().filter(|group| !group.is_empty()).map(|group| group.join("\n")).collect();
-        let function = self.function(&source.functions);
+            groups.map(|group| group.into_iter().cloned().collect::<Vec<_>>().join("\n")).collect();
+        // Events and WebSockets: the name as the schema has it, which comes last, unless Python reserves it.
+        let function = functions.iter().rfind(|function| !names::is_keyword(function));
+        let function = function.map_or("handler", String::as_str);
+        let Self { parameters, result, body, .. } = self;
         let doc = literal::docstring(&self.doc, "    ");
-        let Self { parameters, result, body, .. } = &self;
-        let text = format!(
-            "{}\n\n\nasync def {function}({parameters}) -> {result}:\n    {doc}\n    {body}\n",
+        format!(
+            "{}\n\n\nasync def {function}({parameters}, state: State) -> {result}:\n    {doc}\n    {body}\n",
             groups.join("\n\n")
-        );
-        File::if_absent(source.stub(), text, source.files)
-    }
-
-    /// Events and WebSockets: the name as the schema has it, unless Python reserves it.
-    fn function<'f>(&self, functions: &'f [String]) -> &'f str {
-        let by_name = functions.iter().rfind(|function| !names::is_keyword(function));
-        by_name.map_or("handler", String::as_str)
+        )
     }
 }
 
-fn api(api: &Api) -> File {
+fn api(api: &Api) -> Stub {
     let (request, response) = (names::request_class(api), names::response_class(api));
     let route = format!("{} {}", api.method.as_str(), api.path.source);
+    let body = literal::text(&format!("the handler of {route} is not written yet"));
     Stub {
-        kind: HandlerKind::Api,
-        name: &api.name,
         imports: BTreeSet::from([format!("from {} import {}, {}", request.module, request.class, response.class)]),
-        parameters: format!("req: {}, state: State", request.class),
-        result: &response.class,
-        doc: with_doc(route.clone(), api.doc.as_deref()),
-        body: format!(
-            "raise NotImplementedError({})",
-            literal::text(&format!("the handler of {route} is not written yet"))
-        ),
+        parameters: format!("req: {}", request.class),
+        result: response.class,
+        doc: with_doc(route, api.doc.as_deref()),
+        body: format!("raise NotImplementedError({body})"),
     }
-    .into_file()
 }
 
-fn event_handlers(schema: &Schema) -> IndexMap<&str, Vec<&Event>> {
-    let mut handlers: IndexMap<&str, Vec<&Event>> = IndexMap::new();
-    for event in schema.events.values() {
-        for handler in &event.handlers {
-            handlers.entry(handler).or_default().push(event);
-        }
-    }
-    handlers
-}
-
-fn event(name: &str, events: &[&Event]) -> File {
+fn event(name: &str, events: &[&Event]) -> Stub {
     let classes: Vec<ClassPath> = events.iter().map(|event| names::event_class(event)).collect();
-    let imports = classes.iter().map(|class| format!("from {} import {}", class.module, class.class)).collect();
     let ty = classes.iter().map(|class| class.class.as_str()).collect::<Vec<_>>().join(" | ");
     let all = events.iter().map(|event| event.name.as_str()).collect::<Vec<_>>().join(", ");
     Stub {
-        kind: HandlerKind::Event,
-        name,
-        imports,
-        parameters: format!("event: {ty}, state: State"),
-        result: "None",
+        imports: classes.iter().map(|class| format!("from {} import {}", class.module, class.class)).collect(),
+        parameters: format!("event: {ty}"),
+        result: "None".to_owned(),
         doc: with_doc(format!("Handles {all}."), events.first().and_then(|event| event.doc.as_deref())),
         body: format!("print(f\"{name}: {{event.payload!r}}\")"),
     }
-    .into_file()
 }
 
-fn cron(cron: &Cron) -> File {
+fn cron(cron: &Cron) -> Stub {
     let timezone = cron.timezone.as_deref().unwrap_or("UTC");
     Stub {
-        kind: HandlerKind::Cron,
-        name: &cron.name,
         imports: BTreeSet::from(["from typing import Any".to_owned()]),
-        parameters: "req: dict[str, Any], state: State".to_owned(),
-        result: "None",
+        parameters: "req: dict[str, Any]".to_owned(),
+        result: "None".to_owned(),
         doc: with_doc(format!("Runs at {} ({timezone}).", cron.schedule), cron.doc.as_deref()),
         body: format!("state.logger.info({})", literal::text(&format!("{} runs", cron.name))),
     }
-    .into_file()
 }
 
-fn websocket(websocket: &WebSocket) -> Vec<File> {
+fn websocket(name: &str, websocket: &WebSocket) -> Stub {
     let (message, connection) = (names::message_class(websocket), names::connection_class(websocket));
-    let path = &websocket.path.source;
-    let stub = |name: &str, parameters: String, imported: &str, what: &str| {
-        let import = format!("from {} import {imported}", message.module);
-        Stub {
-            kind: HandlerKind::WebSocket,
-            name,
-            imports: BTreeSet::from([import]),
-            parameters: format!("{parameters}connection: {}, state: State", connection.class),
-            result: "None",
-            doc: format!("{what} {path}."),
-            body: format!("print(f\"{name}: {{connection.id}}\")"),
-        }
-        .into_file()
+    let is_named = |handlers: &[String]| handlers.iter().any(|handler| snake_case(handler) == name);
+    let connection_only = format!("connection: {}", connection.class);
+    let (classes, parameters, what) = if is_named(&websocket.on_connect) {
+        (connection.class, connection_only, "A client connected to")
+    } else if is_named(&websocket.on_message) {
+        let parameters = format!("message: {}, {connection_only}", message.class);
+        (format!("{}, {}", connection.class, message.class), parameters, "A client sent a message on")
+    } else {
+        (connection.class, connection_only, "A client left")
     };
-    let alone = connection.class.as_str();
-    let both = format!("{alone}, {}", message.class);
-    let connected = websocket.on_connect.iter().map(|name| stub(name, String::new(), alone, "A client connected to"));
-    let messages = websocket.on_message.iter();
-    let messages =
-        messages.map(|name| stub(name, format!("message: {}, ", message.class), &both, "A client sent a message on"));
-    let gone = websocket.on_disconnect.iter().map(|name| stub(name, String::new(), alone, "A client left"));
-    connected.chain(messages).chain(gone).collect()
-}
-
-fn middlewares(schema: &Schema) -> BTreeSet<&str> {
-    let apis = schema.apis.values().flat_map(|api| &api.middlewares);
-    apis.chain(schema.websockets.values().flat_map(|websocket| &websocket.middlewares)).map(String::as_str).collect()
-}
-
-fn middleware(name: &str) -> File {
     Stub {
-        kind: HandlerKind::Middleware,
-        name,
+        imports: BTreeSet::from([format!("from {} import {classes}", connection.module)]),
+        parameters,
+        result: "None".to_owned(),
+        doc: format!("{what} {}.", websocket.path.source),
+        body: format!("print(f\"{name}: {{connection.id}}\")"),
+    }
+}
+
+fn middleware() -> Stub {
+    Stub {
         imports: BTreeSet::from(["from typing import Any".to_owned()]),
-        parameters: "context: dict[str, Any], state: State".to_owned(),
-        result: "dict[str, Any] | None",
+        parameters: "context: dict[str, Any]".to_owned(),
+        result: "dict[str, Any] | None".to_owned(),
         doc: "Runs before the handler.\n\nReturn None to let the request pass as it is, a dict with `payload` or `query_params` to change it, \
               or raise an error\nto reject it: those of `generated.errors` set the status, any other means 400."
             .to_owned(),
         body: "return None".to_owned(),
     }
-    .into_file()
 }
 
 fn with_doc(first: String, doc: Option<&str>) -> String {
