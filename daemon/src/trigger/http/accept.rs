@@ -107,21 +107,18 @@ async fn serve(app: Arc<App>, stream: TcpStream, peer: SocketAddr, limits: Limit
         outcome = connection.as_mut() => outcome,
         () = phase.expired(limits) => return,
         () = app.intake.cancelled() => {
+            // A client that has sent nothing of a request is not waited for; one in the middle of a request gets its answer.
+            if phase.is_idle() {
+                return;
+            }
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 outcome = connection.as_mut() => outcome,
-                () = idle_for_good(&phase) => return,
+                () = phase.expired(limits) => return,
             }
         }
     };
     if let Err(error) = outcome {
         tracing::debug!(%peer, %error, "a connection ended with an error");
-    }
-}
-
-/// A client that has sent nothing of a request when the drain begins is not waited for.
-async fn idle_for_good(phase: &Phase) {
-    while !phase.is_idle() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
