@@ -2,6 +2,11 @@
 
 import sys
 
+if sys.version_info < (3, 10) or sys.implementation.name != "cpython":
+    sys.exit(
+        "rohas needs CPython 3.10 or newer; %s is %s" % (sys.executable, sys.version.replace("\n", " "))
+    )
+
 # The working directory is the project's: its modules must not stand in for the library's while we come up.
 sys.path[:] = [entry for entry in sys.path if entry]
 

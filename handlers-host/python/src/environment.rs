@@ -43,8 +43,8 @@ pub(crate) struct Environment {
 }
 
 struct Tasks {
-    /// The project has the loop make its tasks in a way of its own.
-    has_factory: AtomicBool,
+    /// The loop has to make the tasks itself.
+    by_loop: AtomicBool,
     class: Py<PyType>,
     /// `asyncio.Task.__init__`
     initialise: Py<PyAny>,
@@ -63,7 +63,8 @@ impl Tasks {
         let ours = support.getattr("tasks")?;
         let class = ours.getattr("task_class")?.call1((worker.getattr("materialise")?,))?;
         Ok(Self {
-            has_factory: AtomicBool::new(false),
+            // Later interpreters keep their tasks in another way, which nobody has tried with blank ones.
+            by_loop: AtomicBool::new(py.version_info() >= (3, 14)),
             class: class.cast_into()?.unbind(),
             initialise: asyncio.getattr("Task")?.getattr("__init__")?.unbind(),
             enter: asyncio.getattr("_enter_task")?.unbind(),
@@ -134,7 +135,7 @@ impl Environment {
     /// An object that stands for the current task while a call's first step runs; `None` when tasks have to be made by the
     /// loop, because the project has set a task factory or a task is running already.
     pub(crate) fn blank_task<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        if self.tasks.has_factory.load(Ordering::Relaxed) {
+        if self.tasks.by_loop.load(Ordering::Relaxed) {
             return Ok(None);
         }
         let task = raw::blank(self.tasks.class.bind(py))?;
@@ -145,10 +146,10 @@ impl Environment {
         }
     }
 
-    /// Looks whether the project has set a task factory while it was loaded.
+    /// Looks whether the project has set a task factory while it was loaded: then it wants to see every task.
     pub(crate) fn find_task_factory(&self, py: Python<'_>) -> PyResult<()> {
         let factory = self.event_loop.bind(py).call_method0(intern!(py, "get_task_factory"))?;
-        self.tasks.has_factory.store(!factory.is_none(), Ordering::Relaxed);
+        self.tasks.by_loop.fetch_or(!factory.is_none(), Ordering::Relaxed);
         Ok(())
     }
 

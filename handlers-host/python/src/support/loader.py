@@ -1,6 +1,5 @@
 """Imports the handlers and finds out all that a call needs to know about them."""
 
-import difflib
 import importlib
 import importlib.machinery
 import importlib.util
@@ -226,6 +225,8 @@ def _function(module, handler):
 def _rename(wanted, own):
     if not own:
         return f"define `async def {wanted[0]}(...)`; the file defines no functions"
+    import difflib  # only needed here, and slow to import
+
     close = difflib.get_close_matches(wanted[0], own, n=1) or own[:1]
     return f"rename {close[0]} to {wanted[0]}; the file defines {', '.join(own)}"
 

@@ -8,7 +8,6 @@ import gc
 import importlib
 import json
 import os
-import platform
 import signal
 import sys
 import threading
@@ -41,7 +40,13 @@ def run(worker):
     os.register_at_fork(after_in_child=lambda: _after_fork(worker))
     output.redirect(worker)
     request = json.loads(worker.hello(json.dumps(_hello()).encode()))
+    # What is made while modules are imported lives as long as the worker: the collector never needs to look at it.
+    thresholds = gc.get_threshold()
+    gc.set_threshold(0)
     project = loader.load(request, worker.loading)
+    gc.freeze()
+    if gc.get_threshold()[0] == 0:
+        gc.set_threshold(*thresholds)
     output.redirect_logging(worker)
     worker.loaded_project(project, project.plans, json.dumps(project.report).encode())
     # A module may have closed or replaced the loop of this thread, by `asyncio.run` for instance.
@@ -49,8 +54,6 @@ def run(worker):
     event_loop.add_reader(worker.fd, worker.readable)
     # What came right behind the load message has been read already, so the socket may stay silent.
     event_loop.call_soon(worker.readable)
-    gc.collect()
-    gc.freeze()
     return _serve(worker, event_loop)
 
 
@@ -78,7 +81,7 @@ def _new_loop():
 def _hello():
     return {
         "language": "python",
-        "version": platform.python_version(),
+        "version": ".".join(map(str, sys.version_info[:3])),
         "executable": sys.executable,
         "pid": os.getpid(),
         "libraries": {name: _version(name) for name in ("pydantic", "uvloop")},
