@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rohas_codegen::python::{ClassPath, event_class, request_class};
 use rohas_config::project::{HandlerDecl, HandlerKind, resolve};
 use rohas_config::schema::Schema;
-use rohas_config::schema::model::{Type, snake_case};
+use rohas_config::schema::model::Type;
 use rohas_config::settings::Settings;
 use rohas_handlers_host::load::{HandlerSpec, Kind, Load};
 use rohas_handlers_host::python::{self, Candidates, Interpreter};
@@ -66,7 +67,7 @@ pub(crate) async fn start(
         threads: u32::from(settings.python.threads.get()),
         development,
         events: sound.schema.events.keys().cloned().collect(),
-        handlers: handlers.iter().map(|handler| spec(root, &sound.schema, handler)).collect(),
+        handlers: handlers.iter().filter_map(|handler| spec(root, &sound.schema, handler)).collect(),
     };
     let options = Options {
         program: python::program(&interpreter, root, &surroundings.executable, development)?,
@@ -80,32 +81,35 @@ pub(crate) async fn start(
     Ok((Arc::new(pool), handlers))
 }
 
-fn spec(root: &Path, schema: &Schema, handler: &HandlerDecl) -> HandlerSpec {
+/// What a worker is told of a handler; `None` for one whose declaration is not in the schema.
+fn spec(root: &Path, schema: &Schema, handler: &HandlerDecl) -> Option<HandlerSpec> {
     let file = resolve(root, handler).or_else(|| handler.candidates.first().cloned()).unwrap_or_default();
-    let snake = snake_case(&handler.owner);
-    let mut spec = HandlerSpec {
-        kind: Kind::Event,
+    let common = |kind: Kind, class: ClassPath| HandlerSpec {
+        kind,
         name: handler.name.clone(),
         file: file.display().to_string(),
         functions: handler.functions.clone(),
-        module: format!("generated.events.{snake}"),
-        class: handler.owner.clone(),
+        module: class.module,
+        class: class.class,
         path_params: Vec::new(),
         body: None,
         query: None,
         payload: None,
     };
     if handler.kind == HandlerKind::Event {
-        spec.payload = schema.events.get(&handler.owner).map(|event| type_json(&event.payload));
-    } else if let Some(api) = schema.apis.get(&handler.owner) {
-        spec.kind = Kind::Api;
-        spec.module = format!("generated.api.{snake}");
-        spec.class = format!("{}Request", handler.owner);
-        spec.path_params = api.path.params().map(str::to_owned).collect();
-        spec.body = api.body.as_ref().map(type_json);
-        spec.query = api.query.as_ref().map(|record| type_json(&Type::Record(record.clone())));
+        let event = schema.events.get(&handler.owner)?;
+        return Some(HandlerSpec {
+            payload: Some(type_json(&event.payload)),
+            ..common(Kind::Event, event_class(event))
+        });
     }
-    spec
+    let api = schema.apis.get(&handler.owner)?;
+    Some(HandlerSpec {
+        path_params: api.path.params().map(str::to_owned).collect(),
+        body: api.body.as_ref().map(type_json),
+        query: api.query.as_ref().map(|record| type_json(&Type::Record(record.clone()))),
+        ..common(Kind::Api, request_class(api))
+    })
 }
 
 fn type_json(ty: &Type) -> serde_json::Value {
