@@ -60,14 +60,18 @@ pub(crate) async fn start(
 ) -> Result<(Arc<Pool>, Vec<HandlerDecl>), Error> {
     let settings = &sound.settings;
     let interpreter = surroundings.interpreter(root, settings)?;
-    let handlers = sound.handlers();
+    let specified = sound.handlers().into_iter().filter_map(|handler| {
+        let spec = spec(root, &sound.schema, &handler)?;
+        Some((handler, spec))
+    });
+    let (handlers, specs): (Vec<_>, Vec<_>) = specified.unzip();
     let load = Load {
         root: root.display().to_string(),
         source: "src".to_owned(),
         threads: u32::from(settings.python.threads.get()),
         development,
         events: sound.schema.events.keys().cloned().collect(),
-        handlers: handlers.iter().filter_map(|handler| spec(root, &sound.schema, handler)).collect(),
+        handlers: specs,
     };
     let options = Options {
         program: python::program(&interpreter, root, &surroundings.executable, development)?,
