@@ -168,3 +168,17 @@ fn languages_are_named_in_several_ways() {
     }
     assert!("go".parse::<Language>().unwrap_err().to_string().starts_with("Unsupported language: go"));
 }
+
+#[test]
+fn the_examples_are_complete_and_formatted() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    for name in ["hello-world", "shop"] {
+        let root = examples.join(name);
+        let checked = check(&root, true);
+        assert!(checked.diagnostics.is_empty(), "{}", schema::diagnostic::render(&checked.diagnostics, false));
+        for file in schema::source::find(&root.join("schema")).unwrap() {
+            let text = fs::read_to_string(&file).unwrap();
+            assert_eq!(schema::format::format("a.ro", &text).unwrap(), text, "{}", file.display());
+        }
+    }
+}

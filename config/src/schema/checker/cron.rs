@@ -1,7 +1,10 @@
 //! Which job does a `cron` declare, and when is it due?
 
 use croner::parser::{CronParser, Seconds, Year};
-use jiff::tz::{TimeZone, db};
+use jiff::{
+    civil::{self, date},
+    tz::{TimeZone, db},
+};
 
 use super::{Checker, Decl, handlers::Mention};
 use crate::{
@@ -21,6 +24,9 @@ const OVERLAP: [(&str, Overlap); 3] = [("skip", Overlap::Skip), ("queue", Overla
 const CATCH_UP: [(&str, CatchUp); 3] = [("none", CatchUp::None), ("latest", CatchUp::Latest), ("all", CatchUp::All)];
 
 const FIELDS: &str = "write minute, hour, day, month and weekday, with seconds before them if needed: \"0 2 * * *\"";
+
+/// A schedule that is ever due is due after this; the year does not matter otherwise.
+const BEFORE_A_LEAP_DAY: civil::DateTime = date(2024, 1, 1).at(0, 0, 0, 0);
 
 const NICKNAMES: [&str; 6] = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@hourly"];
 
@@ -55,7 +61,7 @@ impl Checker<'_> {
         let text = self.text(decl, entry)?;
         let place = decl.place(entry.value.as_ref()?.span);
         let Some((reason, help)) = misread(text) else { return Some(text.to_owned()) };
-        let message = format!("the schedule of {} is not understood: {reason}", decl.describe());
+        let message = format!("the schedule of {} is wrong: {reason}", decl.describe());
         self.report(Fault::new(Code::BadSchedule, place, message).label("not a schedule").help(help));
         None
     }
@@ -91,9 +97,17 @@ fn misread(text: &str) -> Option<(String, String)> {
         return Some((format!("it has {fields}"), FIELDS.to_owned()));
     }
     let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-    let reason = parser.parse(trimmed).err()?.to_string();
+    let reason = match parser.parse(trimmed) {
+        Ok(schedule) if schedule.find_next_occurrence(&BEFORE_A_LEAP_DAY, false).is_err() => {
+            let help = "no month has such a day; change the day or the month";
+            return Some(("it is never due".to_owned(), help.to_owned()));
+        }
+        Ok(_) => return None,
+        Err(error) => error.to_string(),
+    };
     // The library begins with the kind of its error, which says nothing about the schedule.
     let reason = reason.rsplit(": ").next().unwrap_or(&reason).trim_end_matches('.');
+    let reason = reason.replace("CronPattern contains", "it has the");
     let mut letters = reason.chars();
     let first = letters.next().map(|first| first.to_lowercase().to_string()).unwrap_or_default();
     Some((format!("{first}{}", letters.as_str()), FIELDS.to_owned()))

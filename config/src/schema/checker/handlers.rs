@@ -55,8 +55,13 @@ impl Checker<'_> {
         }
         let strays = strays(root, language, &used);
         self.missing_handlers(language, &lost, &strays);
-        // A declaration with errors may be the one that names a file.
-        if self.faults.has_errors() { Vec::new() } else { strays.iter().map(|stray| unreachable(stray)).collect() }
+        // A declaration with errors may be the one that names a file; and who asks about one file wants no more.
+        let partial = self.sources.files().iter().any(|file| file.background);
+        if partial || self.faults.has_errors() {
+            Vec::new()
+        } else {
+            strays.iter().map(|stray| unreachable(stray)).collect()
+        }
     }
 
     fn missing_handlers(&mut self, language: Language, lost: &[&HandlerDecl], strays: &[PathBuf]) {

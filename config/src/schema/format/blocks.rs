@@ -10,7 +10,7 @@ pub(super) enum Style {
     Variants,
     /// `name Type @attributes`, aligned.
     Fields,
-    /// `name: Type @attributes`, aligned.
+    /// `name: Type @attributes`
     ColonFields,
     /// `name: value`
     Properties,
@@ -110,13 +110,13 @@ impl Printer<'_> {
     }
 
     fn columns(&self, group: &[Entry], style: Style) -> Columns {
-        if !matches!(style, Style::Fields | Style::ColonFields) {
+        if style != Style::Fields {
             return Columns::default();
         }
         let mut columns = Columns::default();
         for entry in group {
-            columns.name = columns.name.max(values::key(entry).len() + style.colon().len());
-            let value = entry.value.as_ref().filter(|_| !entry.attributes.is_empty());
+            columns.name = columns.name.max(values::key(entry).len());
+            let value = entry.value.as_ref();
             columns.value = columns.value.max(value.map_or(0, |value| values::flat(value).len()));
         }
         columns
