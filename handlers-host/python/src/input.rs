@@ -1,5 +1,6 @@
 //! What did the daemon send with an invoke? Kept as Python objects and bytes until the call is entered.
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyIterator, PyList, PyString};
 
@@ -78,7 +79,7 @@ pub(crate) struct Pairs {
 #[pymethods]
 impl Pairs {
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
-        let pairs = message::decode_pairs(&self.encoded).unwrap_or_default();
+        let pairs = message::decode_pairs(&self.encoded).map_err(|error| PyValueError::new_err(error.to_string()))?;
         PyList::new(py, pairs)?.try_iter()
     }
 }

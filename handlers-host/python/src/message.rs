@@ -88,7 +88,7 @@ pub(crate) enum Input<'a> {
         path_params: Vec<&'a str>,
         /// Decoded pairs in order.
         query: Vec<(&'a str, &'a str)>,
-        /// Lower-case names with their values, checked but not decoded: see [`decode_pairs`].
+        /// Lower-case names with their values, not decoded: see [`decode_pairs`].
         headers: &'a [u8],
         /// Whether the frame's body holds a request body.
         has_body: bool,
@@ -172,10 +172,17 @@ fn skip_pairs<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Error> {
     let count = array(rest, 0)?;
     for _ in 0..count {
         array(rest, 2)?;
-        text(rest)?;
-        text(rest)?;
+        skip_text(rest)?;
+        skip_text(rest)?;
     }
     Ok(&start[..start.len() - rest.len()])
+}
+
+fn skip_text(rest: &mut &[u8]) -> Result<(), Error> {
+    let length = decode::read_str_len(rest).ok().and_then(|length| usize::try_from(length).ok());
+    let tail = length.and_then(|length| rest.get(length..)).ok_or(Error::Text)?;
+    *rest = tail;
+    Ok(())
 }
 
 fn pairs<'a>(rest: &mut &'a [u8]) -> Result<Vec<(&'a str, &'a str)>, Error> {

@@ -1,6 +1,7 @@
 """Says what to do about an import that failed."""
 
 import os
+import re
 import sys
 
 from rohas_worker import failure
@@ -43,8 +44,6 @@ def remedy(error):
         return f"define the name in {failure.relative(error.path)}, or look for an import that goes round in a circle"
     if isinstance(error, SystemExit):
         return "a module must not exit when it is imported: put that code below `if __name__ == \"__main__\":`"
-    if isinstance(error, NotImplementedError):
-        return None
     return None
 
 
@@ -80,11 +79,12 @@ def _is_required(package):
             lines = file.read().splitlines()
     except OSError:
         return False
-    return any(_normal(line).startswith(_normal(package)) for line in lines)
+    names = (re.match(r"\s*([\w.-]+)", line) for line in lines)
+    return _normal(package) in {_normal(name[1]) for name in names if name}
 
 
 def _normal(name):
-    return name.strip().lower().replace("_", "-")
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _interpreter():
