@@ -1,7 +1,6 @@
 """Concurrency, cancelling, output, loading and the worker's end."""
 
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -9,7 +8,7 @@ import time
 
 from case import LIBRARY, Case
 from daemon import Worker, pack
-from fixture import Project, complete
+from fixture import Project
 
 
 class Concurrency(Case):
