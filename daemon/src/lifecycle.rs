@@ -88,7 +88,8 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Error> {
     app.open();
     plan.screen.serving(&app.current(), bound);
 
-    let mut reloader = Reloader { plan: &plan, app: Arc::clone(&app), subscriptions, number: 1 };
+    // The reloader has the only lasting reference: when `drain` drops it, the last version goes and its workers end.
+    let mut reloader = Reloader { plan: &plan, app, subscriptions, number: 1 };
     loop {
         tokio::select! {
             () = signals.stop() => break,
