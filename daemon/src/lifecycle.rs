@@ -20,6 +20,9 @@ use crate::version::Version;
 use crate::watch::Watcher;
 use crate::workers::{self, Surroundings};
 
+/// How long workers and connections may take to end after the drain grace.
+const END_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How a daemon is to be run.
 pub(crate) struct Plan {
     pub(crate) project: Project,
@@ -237,7 +240,7 @@ async fn drain(plan: &Plan, reloader: Reloader<'_>, signals: &mut Signals, telem
     app.intake.cancel();
     drop(subscriptions);
     let version = app.current();
-    let grace = version.settings.server.drain_grace;
+    let grace = tokio::time::Instant::now() + version.settings.server.drain_grace;
     let tracker = app.tracker.clone();
     let quiet = async {
         while app.requests.count() > 0 || version.host.in_flight() > 0 {
@@ -246,16 +249,17 @@ async fn drain(plan: &Plan, reloader: Reloader<'_>, signals: &mut Signals, telem
     };
     tokio::select! {
         () = quiet => {}
-        () = tokio::time::sleep(grace) => plan.screen.cut_off(app.requests.count() + version.host.in_flight()),
+        () = tokio::time::sleep_until(grace) => plan.screen.cut_off(app.requests.count() + version.host.in_flight()),
         () = signals.stop() => return Ok(()),
     }
     drop(version);
     drop(app);
     tracker.close();
     tracing::debug!("work is done; workers end");
+    let ended_by = grace.max(tokio::time::Instant::now() + END_PATIENCE);
     tokio::select! {
         () = tracker.wait() => {}
-        () = tokio::time::sleep(grace) => tracing::warn!("workers or connections did not end in time"),
+        () = tokio::time::sleep_until(ended_by) => tracing::warn!("workers or connections did not end in time"),
         () = signals.stop() => return Ok(()),
     }
     telemetry.shutdown()?;
