@@ -1,7 +1,7 @@
 //! How is one piece of work run? Every trigger takes this way: handler with a deadline, emits planned, emits published, recorded.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rohas_adapters::broker::{self, Publication};
@@ -65,7 +65,6 @@ const ROOM_PAUSE: Duration = Duration::from_millis(20);
 /// Runs a handler and publishes what it emits. When this returns `Ok`, every emit is where its broker keeps it.
 pub(crate) async fn run(work: Work<'_>, brokers: &Brokers, recorder: &mut Recorder) -> Result<Completed, Error> {
     let deadline = tokio::time::Instant::now() + work.timeout;
-    let began = Instant::now();
     recorder.handler(&work.handler.name);
     let incoming = matches!(work.input, Input::Event(_)).then(|| work.body.clone());
     let invocation = Invocation {
@@ -77,7 +76,7 @@ pub(crate) async fn run(work: Work<'_>, brokers: &Brokers, recorder: &mut Record
         body: work.body,
     };
     let mut finished = work.version.host.invoke(invocation).await;
-    recorder.span(Phase::Handler, began);
+    recorder.lap(Phase::Handler);
     recorder.logs(&mut finished);
     let completed = completed(finished.result)?;
 
@@ -92,10 +91,9 @@ pub(crate) async fn run(work: Work<'_>, brokers: &Brokers, recorder: &mut Record
     if publications.is_empty() {
         return Ok(completed);
     }
-    let began = Instant::now();
     let emitted: Vec<_> = publications.iter().map(|p| (Arc::clone(&p.envelope.event), p.envelope.id)).collect();
     let published = publish_all(brokers, publications, work.room, deadline).await;
-    recorder.span(Phase::Publish, began);
+    recorder.lap(Phase::Publish);
     published?;
     for (event, id) in emitted {
         recorder.emit(&event, id);

@@ -11,6 +11,8 @@ use rohas_telemetry::{Emit, Failure, Handle, Http, Kind, Level, Log, Phase, Reco
 pub(crate) struct Recorder {
     record: Record,
     began: Instant,
+    /// When the last part ended; the next one begins there.
+    lap: Instant,
 }
 
 impl Recorder {
@@ -18,7 +20,8 @@ impl Recorder {
     pub(crate) fn begin(kind: Kind, name: &Arc<str>, context: TraceContext) -> Self {
         let mut record = Record::new(kind, Arc::clone(name), TraceId::from_bytes(context.trace_id), SpanId::random());
         record.parent = (context.parent != [0; 8]).then(|| SpanId::from_bytes(context.parent));
-        Self { record, began: Instant::now() }
+        let began = Instant::now();
+        Self { record, began, lap: began }
     }
 
     /// A context for what this invocation causes.
@@ -35,10 +38,12 @@ impl Recorder {
         self.record.event_id = Some(event_id.into());
     }
 
-    /// Records a part that began at `began` and ends now.
-    pub(crate) fn span(&mut self, phase: Phase, began: Instant) {
-        let offset = began.saturating_duration_since(self.began);
-        self.record.spans.push(Span { phase, name: None, offset, duration: began.elapsed() });
+    /// Records the part that ends now; it began where the one before it ended.
+    pub(crate) fn lap(&mut self, phase: Phase) {
+        let now = Instant::now();
+        let (offset, duration) = (self.lap - self.began, now - self.lap);
+        self.lap = now;
+        self.record.spans.push(Span { phase, name: None, offset, duration });
     }
 
     pub(crate) fn emit(&mut self, event: &Arc<str>, id: uuid::Uuid) {

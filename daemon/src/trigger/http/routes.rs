@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Weak};
-use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -156,9 +155,8 @@ async fn handle(app: Arc<App>, version: Arc<Version>, route: Arc<ApiRoute>, requ
     let method = parts.method.clone();
     let phase = parts.extensions.get::<Arrival>().map(|arrival| Arc::clone(&arrival.phase));
 
-    let began = Instant::now();
     let prepared = prepare(&app, &version, &route, &mut parts, body).await;
-    recorder.span(Part::Validate, began);
+    recorder.lap(Part::Validate);
     let exchange = Exchange { app, version, route, recorder, request_id, method, phase };
     let (input, payload) = match prepared {
         Ok(prepared) => prepared,
