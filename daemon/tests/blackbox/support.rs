@@ -176,7 +176,8 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    fn start(command: Command) -> Self {
+    /// Starts a daemon and waits until it serves.
+    pub(crate) fn start(command: Command) -> Self {
         let mut daemon = Self::spawn(command);
         let text = daemon.wait_for("an address", |text| {
             let start =
@@ -222,6 +223,21 @@ impl Daemon {
 
     pub(crate) fn wait_for_text(&mut self, wanted: &str) {
         self.wait_for(wanted, |text| text.contains(wanted).then_some(()));
+    }
+
+    /// A GET of its own thread, for requests that take a while.
+    pub(crate) fn background(&self, path: &str) -> thread::JoinHandle<Option<Response>> {
+        let (address, path) = (self.address, path.to_owned());
+        thread::spawn(move || {
+            let mut stream = TcpStream::connect(address).ok()?;
+            stream.set_read_timeout(Some(PATIENCE)).ok()?;
+            stream
+                .write_all(format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").as_bytes())
+                .ok()?;
+            let mut bytes = Vec::new();
+            stream.read_to_end(&mut bytes).ok()?;
+            Response::parse(&bytes)
+        })
     }
 
     pub(crate) fn get(&self, path: &str) -> Response {
@@ -286,11 +302,13 @@ impl Daemon {
         }
     }
 
-    /// Process ids of the daemon's children: its workers.
+    /// Process ids of the daemon's children, whichever of its threads started them: its workers.
     pub(crate) fn workers(&self) -> Vec<u32> {
-        let path = format!("/proc/{0}/task/{0}/children", self.child.id());
-        let children = fs::read_to_string(path).unwrap_or_default();
-        children.split_ascii_whitespace().map(|pid| pid.parse().unwrap()).collect()
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let children = threads.filter_map(|thread| fs::read_to_string(thread.unwrap().path().join("children")).ok());
+        children
+            .flat_map(|pids| pids.split_ascii_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
+            .collect()
     }
 }
 
@@ -301,6 +319,17 @@ impl Drop for Daemon {
             self.child.wait().unwrap();
         }
     }
+}
+
+pub(crate) fn kill(pid: u32, signal: &str) {
+    let status = Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Whether a process is there and not only waiting to be reaped.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with('Z'))
 }
 
 /// Reads until the other side closes; a reset is an end too.
