@@ -72,6 +72,7 @@ class Record(pydantic.BaseModel):
         populate_by_name=True,
         protected_namespaces=(),
         serialize_by_alias=True,
+        ser_json_bytes="base64",
     )
 
     def dict(self, **options: typing.Any) -> typing.Dict[str, typing.Any]:
