@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rohas_adapters::broker;
 use rohas_config::schema::model::Backoff;
 use rohas_handlers_host::HostError;
 
@@ -46,6 +47,10 @@ pub(super) fn judge(error: &dispatch::Error, rules: &DeliveryRules, history: &mu
         dispatch::Error::Host(HostError::Busy | HostError::NeverStarted) => {
             return Verdict::Again(jitter(rules, history.attempts + 1, chance));
         }
+        // Nor is a full queue the handler's fault, however long it stays full.
+        dispatch::Error::NoRoom | dispatch::Error::Publish(broker::Error::Full { .. }) => {
+            return Verdict::Again(jitter(rules, history.attempts + 1, chance));
+        }
         _ => history.attempts += 1,
     }
     let given_up = matches!(error, dispatch::Error::Rejected(_)) || is_hopeless(error);
@@ -63,7 +68,11 @@ pub(super) fn judge(error: &dispatch::Error, rules: &DeliveryRules, history: &mu
 
 /// Errors that the same code would only repeat.
 fn is_hopeless(error: &dispatch::Error) -> bool {
-    matches!(error, dispatch::Error::Emit(error) if error.code() == "hop_limit")
+    match error {
+        dispatch::Error::Emit(error) => error.code() == "hop_limit",
+        dispatch::Error::Publish(error) => matches!(error, broker::Error::TooLarge { .. }),
+        _ => false,
+    }
 }
 
 /// Full jitter: a random time up to the bound, so that what failed together does not come back together.
@@ -131,6 +140,17 @@ mod tests {
         let mut history = History::default();
         assert_eq!(judge(&error, &rules(Backoff::Fixed), &mut history, 0.5), Verdict::Again(Duration::from_secs(7)));
         assert_eq!(history.attempts, 1);
+    }
+
+    #[test]
+    fn a_full_queue_costs_no_attempt_and_one_that_is_too_small_is_final() {
+        let subscription = broker::Subscription { event: "E".into(), handler: "h".into() };
+        let full = broker::Error::Full { subscription: subscription.clone(), capacity: 2 };
+        let mut history = History::default();
+        let verdict = judge(&dispatch::Error::Publish(full), &rules(Backoff::Fixed), &mut history, 0.5);
+        assert_eq!((verdict, history), (Verdict::Again(Duration::from_millis(100)), History::default()));
+        let too_large = dispatch::Error::Publish(broker::Error::TooLarge { subscription, count: 3, capacity: 2 });
+        assert_eq!(judge(&too_large, &rules(Backoff::Fixed), &mut history, 0.5), Verdict::GiveUp);
     }
 
     #[test]
