@@ -110,6 +110,11 @@ class Daemon:
             raise AssertionError(f"SIGTERM should drain and exit with 0, but it was {code}:\n{self.output()}")
         self._copy.close()
 
+    @property
+    def pid(self) -> int:
+        """The daemon's process id."""
+        return self._process.pid
+
     @classmethod
     def shared_by(cls, case: type[unittest.TestCase], example: str) -> Daemon:
         """A daemon for all tests of a class."""
