@@ -67,6 +67,13 @@ pub trait Broker: Send + Sync + 'static {
     /// When the broker cannot be reached or refuses.
     async fn subscribe(&self, subscription: &Subscription) -> Result<Arc<dyn Consumer>, Error>;
 
+    /// The schema no longer declares the subscription: nothing new enters it, so it holds no publisher up. What it has stays until
+    /// it is subscribed to again. An unknown subscription is no error.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached or refuses.
+    async fn pause(&self, subscription: &Subscription) -> Result<(), Error>;
+
     /// Publishes all or nothing and returns once all are durable, as far as this broker can. Waits while a queue is full, so the caller
     /// bounds it by a deadline; giving up by dropping the future publishes nothing.
     ///

@@ -29,8 +29,23 @@ impl Brokers {
         *self.names.write().unwrap_or_else(PoisonError::into_inner) = names.collect();
     }
 
+    /// The name of the broker that carries an event.
+    pub(crate) fn name(&self, event: &str) -> String {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        // A broker that only the edited configuration names comes with the restart that the screen asks for.
+        names.get(event).filter(|name| self.brokers.contains_key(*name)).cloned().unwrap_or_default()
+    }
+
     pub(crate) async fn subscribe(&self, subscription: &Subscription) -> Result<Arc<dyn Consumer>, Error> {
         self.of(&subscription.event).subscribe(subscription).await
+    }
+
+    /// Lets nothing new enter a subscription that the schema no longer declares at that broker.
+    pub(crate) async fn pause(&self, broker: &str, subscription: &Subscription) -> Result<(), Error> {
+        match self.brokers.get(broker) {
+            Some(broker) => broker.pause(subscription).await,
+            None => Ok(()),
+        }
     }
 
     pub(crate) async fn publish(&self, publications: Vec<Publication>) -> Result<(), Error> {
@@ -52,9 +67,7 @@ impl Brokers {
     }
 
     fn of(&self, event: &str) -> &Arc<dyn Broker> {
-        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-        let named = names.get(event).and_then(|name| self.brokers.get(name));
-        named.unwrap_or_else(|| &self.brokers[""])
+        &self.brokers[&self.name(event)]
     }
 
     fn divide(&self, publications: Vec<Publication>) -> Vec<(&Arc<dyn Broker>, Vec<Publication>)> {

@@ -1,6 +1,7 @@
 //! How does an event reach every subscription at once? Places are taken in all queues first, then the message enters each.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ impl Memory {
         let mut targets = BTreeMap::new();
         for publication in publications {
             let Some((event, queues)) = topics.get_key_value(&publication.envelope.event) else { continue };
-            for (handler, queue) in queues {
+            for (handler, queue) in queues.iter().filter(|(_, queue)| !queue.paused.load(Ordering::Relaxed)) {
                 targets
                     .entry((Arc::clone(event), Arc::clone(handler)))
                     .or_insert_with(|| Target { queue: Arc::clone(queue), count: 0 })
@@ -86,7 +87,16 @@ impl Broker for Memory {
             .or_default()
             .entry(Arc::clone(&subscription.handler))
             .or_insert_with(|| Arc::new(Queue::new(subscription.clone(), self.capacity)));
+        queue.paused.store(false, Ordering::Relaxed);
         Ok(Arc::new(MemoryConsumer { queue: Arc::clone(queue) }))
+    }
+
+    async fn pause(&self, subscription: &Subscription) -> Result<(), Error> {
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = topics.get(&subscription.event).and_then(|queues| queues.get(&subscription.handler)) {
+            queue.paused.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), Error> {

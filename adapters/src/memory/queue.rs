@@ -4,6 +4,7 @@
 //! bound covers waiting, delayed and in-flight messages together, and a full queue makes publishers wait; it never drops.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub(super) struct Queue {
     pub(super) capacity: usize,
     /// Free places. Publishers take them, `ack` and `dead_letter` give them back.
     pub(super) places: Semaphore,
+    /// Whether nobody is subscribed any more: publishers pass it by. Set by `pause`, cleared by `subscribe`.
+    pub(super) paused: AtomicBool,
     /// Guards the messages themselves; held for a few instructions, never over an await.
     state: Mutex<State>,
     arrived: Notify,
@@ -83,6 +86,7 @@ impl Queue {
             subscription,
             capacity,
             places: Semaphore::new(capacity),
+            paused: AtomicBool::new(false),
             state: Mutex::default(),
             arrived: Notify::new(),
         }

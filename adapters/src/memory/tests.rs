@@ -165,3 +165,19 @@ async fn futures_poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Outpu
     })
     .await
 }
+
+#[tokio::test]
+async fn a_paused_subscription_holds_nobody_up_and_keeps_what_it_has() {
+    let broker = Memory::new(1);
+    let subscription = Subscription { event: "E".into(), handler: "a".into() };
+    drop(broker.subscribe(&subscription).await.unwrap());
+    broker.publish(vec![publication("E", "1")]).await.unwrap();
+    broker.pause(&subscription).await.unwrap();
+    broker.try_publish(vec![publication("E", "2")]).await.unwrap();
+    let consumer = broker.subscribe(&subscription).await.unwrap();
+    let delivery = next(&consumer).await;
+    assert_eq!(delivery.envelope.data, "1");
+    consumer.ack(&delivery).await.unwrap();
+    broker.try_publish(vec![publication("E", "3")]).await.unwrap();
+    assert_eq!(next(&consumer).await.envelope.data, "3");
+}

@@ -26,7 +26,9 @@ const WINDOW: usize = 8;
 /// The consumers of a daemon, one per (event, handler) of the present version.
 #[derive(Default)]
 pub(crate) struct Subscriptions {
-    running: HashMap<Subscription, CancellationToken>,
+    /// By the name of the broker and the subscription there: an event that moves to another broker is consumed at both, so that
+    /// what the old one still holds is handled.
+    running: HashMap<(String, Subscription), CancellationToken>,
 }
 
 impl Subscriptions {
@@ -45,23 +47,21 @@ impl Subscriptions {
             .values()
             .flat_map(|event| event.handlers.iter().map(|handler| subscription(event, handler)))
             .collect();
-        self.running.retain(|subscription, stop| {
-            let keep = wanted.contains(subscription);
-            if !keep {
-                stop.cancel();
-            }
-            keep
-        });
+        let gone: Vec<_> = self.running.extract_if(|(_, subscription), _| !wanted.contains(subscription)).collect();
+        for ((broker, subscription), stop) in gone {
+            stop.cancel();
+            app.brokers.pause(&broker, &subscription).await?;
+        }
         for subscription in wanted {
-            if self.running.contains_key(&subscription) {
+            let place = (app.brokers.name(&subscription.event), subscription.clone());
+            if self.running.contains_key(&place) {
                 continue;
             }
             let consumer = app.brokers.subscribe(&subscription).await?;
             let stop = app.intake.child_token();
-            let worker =
-                Worker { app: Arc::clone(app), subscription: subscription.clone(), consumer, stop: stop.clone() };
+            let worker = Worker { app: Arc::clone(app), subscription, consumer, stop: stop.clone() };
             app.tracker.spawn(worker.run());
-            self.running.insert(subscription, stop);
+            self.running.insert(place, stop);
         }
         Ok(())
     }
