@@ -34,7 +34,7 @@ impl Screen {
             &format!("\n  {} serves {} at {}\n", self.strong("rohas"), name, self.strong(&format!("http://{address}")));
         text += &format!("\n{}\n", self.routes(version));
         text += &format!("  {}\n", self.try_it(version, address));
-        text += &format!("  Editing schema, config or handlers reloads. Ctrl-C stops.\n\n");
+        text += "  Editing schema, config or handlers reloads. Ctrl-C stops.\n\n";
         print!("{text}");
     }
 

@@ -1,4 +1,8 @@
 //! Does every event reach each of its handlers, once, in order where asked, whatever the others do?
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeSet;
+use std::fs;
 
 use serde_json::{Value, json};
 
@@ -44,7 +48,7 @@ impl Handlers for Project {
     }
 
     fn journal(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.path().join("journal")).unwrap_or_default();
+        let text = fs::read_to_string(self.path().join("journal")).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
@@ -305,7 +309,7 @@ fn a_full_queue_holds_publishers_back_and_loses_nothing() {
         assert_eq!(request.join().unwrap().unwrap().status, 200);
     }
     let lines = project.journal_of(30);
-    let distinct: std::collections::BTreeSet<String> = lines.iter().map(Value::to_string).collect();
+    let distinct: BTreeSet<String> = lines.iter().map(Value::to_string).collect();
     assert_eq!(distinct.len(), 30);
 }
 

@@ -1,9 +1,11 @@
 //! Does user code get what it is promised, and does it harm nobody when it fails?
+#![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{Daemon, Project, Response, text};
+use crate::support::{Daemon, Project, Response, eventually, is_alive, text};
 
 /// Handlers of these names, each at a path of its name.
 fn project(apis: &[(&str, &str, &str)]) -> Project {
@@ -163,10 +165,7 @@ fn an_interpreter_without_pydantic_is_shown_with_the_remedy() {
         .1
         .unwrap()
         .to_owned();
-    let status = std::process::Command::new(made)
-        .args(["-m", "venv", "--without-pip", "bare"])
-        .current_dir(project.path())
-        .status();
+    let status = Command::new(made).args(["-m", "venv", "--without-pip", "bare"]).current_dir(project.path()).status();
     assert!(status.unwrap().success());
     let mut command = project.command(&["dev", "--port", "0", "--no-install"]);
     command.env("ROHAS_PYTHON__INTERPRETER", project.path().join("bare/bin/python"));
@@ -206,9 +205,7 @@ fn an_endless_loop_is_answered_at_its_timeout_and_others_are_served_meanwhile() 
     assert_ne!(first, second);
     let answer = joined(spinning);
     assert_eq!((answer.status, answer.json()["code"].as_str().unwrap()), (504, "timeout"));
-    crate::support::eventually("the end of the worker", || {
-        (!crate::support::is_alive(u32::try_from(first).unwrap())).then_some(())
-    });
+    eventually("the end of the worker", || (!is_alive(u32::try_from(first).unwrap())).then_some(()));
     pid(&daemon);
 }
 
@@ -230,10 +227,8 @@ fn a_plain_handler_that_never_returns_is_answered_at_its_timeout_and_its_worker_
     let daemon = project.dev();
     let first = pid(&daemon);
     assert_eq!(daemon.get("/block").status, 504);
-    crate::support::eventually("another worker", || (pid(&daemon) != first).then_some(()));
-    crate::support::eventually("the end of the first", || {
-        (!crate::support::is_alive(u32::try_from(first).unwrap())).then_some(())
-    });
+    eventually("another worker", || (pid(&daemon) != first).then_some(()));
+    eventually("the end of the first", || (!is_alive(u32::try_from(first).unwrap())).then_some(()));
 }
 
 #[test]
@@ -280,7 +275,7 @@ fn a_worker_that_dies_takes_only_what_it_had_begun() {
     let daemon = project.dev();
     let first = pid(&daemon);
     let dying = daemon.background("/exit");
-    crate::support::eventually("the handler", || project.path().join("entered").exists().then_some(()));
+    eventually("the handler", || project.path().join("entered").exists().then_some(()));
     let queued: Vec<_> = (0..5).map(|_| daemon.background("/queued")).collect();
     // Those five are with the worker once a later call has been through its loop.
     pid(&daemon);

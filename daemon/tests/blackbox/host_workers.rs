@@ -1,4 +1,5 @@
 //! How do worker processes live, and what do they leave behind?
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 

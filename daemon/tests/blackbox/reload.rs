@@ -1,4 +1,5 @@
 //! Does an edit come to life without harm to what is being served?
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -6,7 +7,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use crate::support::{Daemon, Project, eventually};
+use crate::support::{Daemon, Project, eventually, kill};
 
 const SCHEMA: &str = "api Version { method: GET path: \"/version\" response: Json timeout: 20s }\n";
 const HANDLER: &str = "src/handlers/api/version.py";
@@ -136,7 +137,7 @@ fn a_worker_lost_after_a_broken_edit_does_not_take_the_service_with_it() {
     let mut daemon = project.dev();
     refused(&mut daemon, &project, "schema/api.ro", "api Version {\n");
     for worker in daemon.workers() {
-        crate::support::kill(worker, "-KILL");
+        kill(worker, "-KILL");
     }
     assert_eq!(version(&daemon), 1);
 }
