@@ -341,3 +341,40 @@ fn a_delivery_whose_emits_find_no_room_waits_without_losing_attempts() {
     assert_eq!(Value::from(lines), json!([[0], [1], [2]]));
     assert!(!daemon.output().contains("given up"), "{}", daemon.output());
 }
+
+#[test]
+fn a_delivery_whose_worker_dies_comes_again_without_losing_attempts() {
+    let project = project(
+        "
+        api Go { method: GET path: \"/go\" response: Json triggers: [E] }
+        event E { payload: Json handler: [e] retry: { attempts: 1, delay: 10ms } }
+        ",
+    )
+    .api("go", "return 1")
+    .event(
+        "e",
+        "import os;note('begun');if not os.path.exists('died'): open('died', 'w').close(), os._exit(1);note('done')",
+    );
+    let daemon = project.dev();
+    id(&daemon, "/go");
+    assert_eq!(project.journal_of(3), [json!(["begun"]), json!(["begun"]), json!(["done"])]);
+}
+
+#[test]
+fn a_delivery_that_kills_every_worker_is_given_up_and_others_go_on() {
+    let project = project(
+        "
+        api Go { method: GET path: \"/go\" response: Json triggers: [Deadly] }
+        event Deadly { payload: Json handler: [kills, lives] retry: { delay: 10ms, maxDelay: 20ms } }
+        ",
+    )
+    .api("go", "return 1")
+    .event("kills", "import os;os._exit(1)")
+    .event("lives", "import asyncio;await asyncio.sleep(0);note('lived')");
+    let mut daemon = project.dev();
+    id(&daemon, "/go");
+    daemon.wait_for_text("a message was given up");
+    eventually("the other handler", || project.journal().contains(&json!(["lived"])).then_some(()));
+    assert!(!daemon.output().contains("Deadly--lives id"), "{}", daemon.output());
+    id(&daemon, "/go");
+}

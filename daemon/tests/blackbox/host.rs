@@ -112,10 +112,11 @@ fn plain_handlers_run_beside_each_other_and_beside_async_ones() {
     }
 }
 
-const BROKEN: [(&str, &str, &str); 4] = [
+const BROKEN: [(&str, &str, &str); 5] = [
     ("Imports", "", "import json\nimport no_such_module\nasync def handle_imports():\n    return 1\n"),
     ("Nameless", "", "def something_else():\n    return 1\n"),
     ("Syntax", "", "def handle_syntax(:\n    return 1\n"),
+    ("Quits", "", "import sys\nsys.exit(1)\n"),
     ("Raises", "", "x = 1\ny = x / 0\ndef handle_raises():\n    return 1\n"),
 ];
 
@@ -131,6 +132,7 @@ fn handlers_that_do_not_load_are_shown_with_file_line_and_remedy_and_the_others_
         "src/handlers/api/nameless.py",
         "handle_nameless",
         "src/handlers/api/syntax.py:1: SyntaxError",
+        "src/handlers/api/quits.py:2: SystemExit",
         "src/handlers/api/raises.py:2: ZeroDivisionError: division by zero",
     ] {
         assert!(output.contains(wanted), "{wanted} is missing in\n{output}");
