@@ -1,8 +1,10 @@
 //! How are connections taken in? An accept loop of our own on hyper, because only that lets every phase have its time limit.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -17,11 +19,8 @@ use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::trigger::http::connection::{Connection, Limits, Phase};
+use crate::trigger::http::guard::{MAX_HEAD, MAX_HEADERS};
 
-/// Most bytes of a request's head.
-const MAX_HEAD: usize = 64 << 10;
-/// Most header fields of a request.
-const MAX_HEADERS: usize = 100;
 /// Pause after an accept that failed, so that running out of descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -107,13 +106,24 @@ async fn serve(app: Arc<App>, stream: TcpStream, peer: SocketAddr, limits: Limit
         outcome = connection.as_mut() => outcome,
         () = phase.expired(limits) => return,
         () = app.intake.cancelled() => {
-            // A client that has sent nothing of a request is not waited for; one in the middle of a request gets its answer.
-            if phase.is_idle() {
-                return;
-            }
-            connection.as_mut().graceful_shutdown();
+            // An idle connection closes at once, one in the middle of a request or of an answer when that is done. hyper is
+            // told only after a head that has begun, because it would close a connection on which it has read nothing yet.
+            let mut stopping = false;
+            let finish = poll_fn(|context| {
+                if !stopping {
+                    if let Poll::Ready(outcome) = connection.as_mut().poll(context) {
+                        return Poll::Ready(outcome);
+                    }
+                    if phase.is_receiving() {
+                        return Poll::Pending;
+                    }
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                connection.as_mut().poll(context)
+            });
             tokio::select! {
-                outcome = connection.as_mut() => outcome,
+                outcome = finish => outcome,
                 () = phase.expired(limits) => return,
             }
         }

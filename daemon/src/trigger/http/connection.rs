@@ -5,14 +5,17 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
+
+use crate::trigger::http::guard::{Guard, REFUSED, Refusal, Verdict};
 
 /// How long a client that was refused may go on sending before it has to read the answer.
 const LINGER: Duration = Duration::from_secs(3);
@@ -29,11 +32,18 @@ pub(crate) struct Phase {
     state: AtomicU64,
     /// Whether unread input is to be swallowed before the connection closes.
     linger: AtomicBool,
+    /// Why the head behind the last request was refused. Set by the reader, once: nothing is read after it.
+    refusal: OnceLock<Refusal>,
 }
 
 impl Phase {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { epoch: Instant::now(), state: AtomicU64::new(IDLE), linger: AtomicBool::new(false) })
+        Arc::new(Self {
+            epoch: Instant::now(),
+            state: AtomicU64::new(IDLE),
+            linger: AtomicBool::new(false),
+            refusal: OnceLock::new(),
+        })
     }
 
     fn set(&self, phase: u64) {
@@ -62,6 +72,16 @@ impl Phase {
         self.linger.store(true, Ordering::Relaxed);
     }
 
+    /// Whether a head has begun and is not complete.
+    pub(super) fn is_receiving(&self) -> bool {
+        self.state.load(Ordering::Relaxed) % PHASES == HEAD
+    }
+
+    /// Why the request that stands in for a refused head is refused.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.refusal.get().copied()
+    }
+
     /// When the present phase has lasted too long; `None` while a request runs, which has limits of its own.
     fn deadline(&self, limits: Limits) -> Option<Instant> {
         let state = self.state.load(Ordering::Relaxed);
@@ -71,10 +91,6 @@ impl Phase {
             HEAD => Some(since + limits.header),
             _ => None,
         }
-    }
-
-    pub(super) fn is_idle(&self) -> bool {
-        self.state.load(Ordering::Relaxed) % PHASES == IDLE
     }
 
     /// Returns when the present phase has lasted too long.
@@ -97,16 +113,77 @@ pub(super) struct Limits {
     pub(super) idle: Duration,
 }
 
-/// A TCP connection that notices when a request begins and lingers where that is needed.
+/// A TCP connection that notices when a request begins, holds a head back until it is complete and beyond doubt, and
+/// lingers where that is needed.
 pub(super) struct Connection {
     stream: TcpStream,
     phase: Arc<Phase>,
     lingering: Option<Pin<Box<Sleep>>>,
+    guard: Guard,
+    /// The beginning of a head. At most a head's largest size and one read.
+    held: Vec<u8>,
+    /// What hyper is to read next.
+    ready: Bytes,
 }
 
 impl Connection {
     pub(super) fn new(stream: TcpStream, phase: Arc<Phase>) -> Self {
-        Self { stream, phase, lingering: None }
+        Self { stream, phase, lingering: None, guard: Guard::new(), held: Vec::new(), ready: Bytes::new() }
+    }
+
+    /// Reads into hyper's own buffer, where a head that comes whole, and every body, stays. `Ready(false)` when all of it
+    /// had to be taken back.
+    fn poll_read_straight(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let read = &buffer.filled()[before..];
+        if read.is_empty() {
+            return Poll::Ready(Ok(true));
+        }
+        self.phase.received();
+        let passed = match self.guard.look(read) {
+            Verdict::Pass(length) => {
+                self.held.extend_from_slice(&read[length..]);
+                length
+            }
+            Verdict::Refuse(length, refusal) => {
+                self.refuse(refusal, Vec::new());
+                length
+            }
+        };
+        buffer.set_filled(before + passed);
+        Poll::Ready(Ok(passed > 0))
+    }
+
+    /// Reads more of a head that has begun. `Ready(false)` at the end of the input.
+    fn poll_read_held(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut scratch = [0; 4 << 10];
+        let mut buffer = ReadBuf::new(&mut scratch);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+        if buffer.filled().is_empty() {
+            return Poll::Ready(Ok(false));
+        }
+        self.phase.received();
+        self.held.extend_from_slice(buffer.filled());
+        match self.guard.look(&self.held) {
+            Verdict::Pass(0) => {}
+            Verdict::Pass(length) => {
+                let begun = self.held.split_off(length);
+                self.ready = std::mem::replace(&mut self.held, begun).into();
+            }
+            Verdict::Refuse(length, refusal) => {
+                let mut good = std::mem::take(&mut self.held);
+                good.truncate(length);
+                self.refuse(refusal, good);
+            }
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    fn refuse(&mut self, refusal: Refusal, mut good: Vec<u8>) {
+        self.phase.refusal.get_or_init(|| refusal);
+        good.extend_from_slice(REFUSED);
+        self.ready = good.into();
     }
 
     /// Swallows input until the client has closed its side too or the time is up.
@@ -133,12 +210,25 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.phase.received();
+        let this = &mut *self;
+        loop {
+            if !this.ready.is_empty() {
+                let length = this.ready.len().min(buffer.remaining());
+                buffer.put_slice(&this.ready.split_to(length));
+                return Poll::Ready(Ok(()));
+            }
+            if this.phase.refusal().is_some() {
+                // Nothing is read behind a refused head; answering it closes the connection.
+                return Poll::Pending;
+            }
+            if this.held.is_empty() {
+                if ready!(this.poll_read_straight(context, buffer))? {
+                    return Poll::Ready(Ok(()));
+                }
+            } else if !ready!(this.poll_read_held(context))? {
+                return Poll::Ready(Ok(()));
+            }
         }
-        outcome
     }
 }
 
@@ -153,10 +243,10 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingering.is_none() {
-            std::task::ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
         }
         if self.phase.linger.load(Ordering::Relaxed) {
-            std::task::ready!(self.poll_linger(context));
+            ready!(self.poll_linger(context));
         }
         Poll::Ready(Ok(()))
     }

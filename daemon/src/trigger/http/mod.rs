@@ -2,6 +2,7 @@
 
 mod accept;
 mod connection;
+mod guard;
 mod reply;
 mod request;
 mod routes;

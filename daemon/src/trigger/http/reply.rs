@@ -9,9 +9,17 @@ use serde_json::Value;
 
 use crate::dispatch;
 
-/// Headers that say how a message is framed; they are hyper's to set.
-const FRAMING: [HeaderName; 4] =
-    [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE];
+/// Headers that say how a message is framed and what becomes of the connection; they are hyper's to set.
+const FRAMING: [HeaderName; 8] = [
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::TE,
+    header::TRAILER,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
 
 /// The body of every answer that is an error.
 #[derive(Debug, Serialize)]

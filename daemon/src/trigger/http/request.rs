@@ -14,9 +14,6 @@ use tokio::time::timeout;
 use crate::trigger::http::reply::ErrorBody;
 use crate::version::ApiRoute;
 
-/// Longest path and query.
-const MAX_URI: usize = 8 << 10;
-
 /// A request's payload, checked.
 pub(super) struct Payload {
     /// The typed query, if the api declares one, then the body.
@@ -30,22 +27,6 @@ pub(super) struct Payload {
 pub(super) struct BodyLimits {
     pub(super) bytes: usize,
     pub(super) time: Duration,
-}
-
-/// Refuses what could be read in two ways by two servers, and addresses that are too long.
-pub(super) fn check_head(parts: &Parts) -> Result<(), ErrorBody> {
-    let headers = &parts.headers;
-    let length = headers.get_all(header::CONTENT_LENGTH).iter().count();
-    let encoding = headers.get(header::TRANSFER_ENCODING);
-    if length > 1 || (length == 1 && encoding.is_some()) {
-        let text = "the request has both a content length and a transfer encoding, or more than one length";
-        return Err(ErrorBody::new(StatusCode::BAD_REQUEST, "ambiguous_length", text).closing());
-    }
-    if parts.uri.path_and_query().is_some_and(|text| text.as_str().len() > MAX_URI) {
-        let text = format!("the path and query are longer than {MAX_URI} bytes");
-        return Err(ErrorBody::new(StatusCode::URI_TOO_LONG, "uri_too_long", text).closing());
-    }
-    Ok(())
 }
 
 /// Reads a whole body within its limits.
@@ -75,23 +56,22 @@ pub(super) async fn read_body(headers: &HeaderMap, body: Body, limits: BodyLimit
 
 /// `None` when it is larger than allowed.
 async fn collect(mut body: Body, most: usize) -> Result<Option<Bytes>, axum::Error> {
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+    // A body that comes in one piece, as most do, is not copied.
+    let mut whole = Bytes::new();
+    let mut pieces = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
-        if first.len() + rest.len() + data.len() > most {
+        if whole.len() + pieces.len() + data.len() > most {
             return Ok(None);
         }
-        if first.is_empty() {
-            first = data;
+        if whole.is_empty() && pieces.is_empty() {
+            whole = data;
         } else {
-            if rest.is_empty() {
-                rest.extend_from_slice(&first);
-            }
-            rest.extend_from_slice(&data);
+            pieces.extend_from_slice(&std::mem::take(&mut whole));
+            pieces.extend_from_slice(&data);
         }
     }
-    Ok(Some(if rest.is_empty() { first } else { rest.freeze() }))
+    Ok(Some(if pieces.is_empty() { whole } else { pieces.freeze() }))
 }
 
 /// JSON is what apis speak: no content type means JSON, another one is refused with the remedy.

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use rohas_adapters::TraceContext;
@@ -24,6 +24,7 @@ use crate::app::App;
 use crate::dispatch::{self, Room, Work};
 use crate::recorder::Recorder;
 use crate::trigger::http::connection::Phase;
+use crate::trigger::http::guard::REFUSED_METHOD;
 use crate::trigger::http::reply::{self, ErrorBody};
 use crate::trigger::http::request::{self, BodyLimits, Payload};
 use crate::version::{ApiRoute, Version};
@@ -75,11 +76,21 @@ impl Site {
 
     /// Answers one request.
     pub(super) async fn respond(&self, mut request: Request, _peer: SocketAddr, phase: &Arc<Phase>) -> Response {
-        request.extensions_mut().insert(Arrival { phase: Arc::clone(phase) });
-        match self.router.clone().oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        }
+        let given = given_request_id(request.headers()).cloned();
+        let mut response = if let Some(refusal) = phase.refusal().filter(|_| request.method() == REFUSED_METHOD) {
+            phase.linger();
+            refusal.error().into_response()
+        } else {
+            request.extensions_mut().insert(Arrival { phase: Arc::clone(phase) });
+            match self.router.clone().oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        };
+        // Apis have set it to their trace; what is answered without one gets an id all the same.
+        let id = response.headers_mut().entry(REQUEST_ID);
+        id.or_insert_with(|| given.unwrap_or_else(|| header_value(TraceId::random())));
+        response
     }
 }
 
@@ -248,7 +259,6 @@ async fn prepare(
     parts: &mut Parts,
     body: Body,
 ) -> Result<(ApiInput, Payload), ErrorBody> {
-    request::check_head(parts)?;
     if !route.middlewares.is_empty() {
         let text = format!(
             "this api asks for the middlewares {}, which this version of rohas does not run",
@@ -311,9 +321,14 @@ fn trace_of(parts: &Parts) -> TraceContext {
 
 /// The client's request id if it is short and printable, else the trace id.
 fn request_id(parts: &Parts, recorder: &Recorder) -> HeaderValue {
-    let given = parts.headers.get(REQUEST_ID).filter(|id| id.len() <= MAX_REQUEST_ID && id.to_str().is_ok());
-    given.cloned().unwrap_or_else(|| {
-        let trace = TraceId::from_bytes(recorder.context().trace_id).to_string();
-        HeaderValue::try_from(trace).unwrap_or(HeaderValue::from_static("-"))
-    })
+    let trace = || header_value(TraceId::from_bytes(recorder.context().trace_id));
+    given_request_id(&parts.headers).cloned().unwrap_or_else(trace)
+}
+
+fn given_request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get(REQUEST_ID).filter(|id| !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.to_str().is_ok())
+}
+
+fn header_value(trace: TraceId) -> HeaderValue {
+    HeaderValue::try_from(trace.to_string()).unwrap_or(HeaderValue::from_static("-"))
 }
