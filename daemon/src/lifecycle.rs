@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rohas_config::schema::Schema;
 use rohas_handlers_host::load::Report;
 use rohas_telemetry::Service;
 use tokio_util::task::TaskTracker;
@@ -92,7 +93,7 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Error> {
     plan.screen.serving(&app.current(), bound);
 
     // The reloader has the only lasting reference: when `drain` drops it, the last version goes and its workers end.
-    let mut reloader = Reloader { plan: &plan, app, subscriptions, number: 1 };
+    let mut reloader = Reloader { plan: &plan, app, subscriptions, generated: sound.schema, number: 1 };
     loop {
         tokio::select! {
             () = signals.stop() => break,
@@ -168,6 +169,8 @@ struct Reloader<'a> {
     plan: &'a Plan,
     app: Arc<App>,
     subscriptions: Subscriptions,
+    /// What `src/generated` was made from: not always the version that serves, since its successor may have failed to load.
+    generated: Arc<Schema>,
     number: u64,
 }
 
@@ -192,8 +195,9 @@ impl Reloader<'_> {
         let current = self.app.current();
         self.plan.screen.needs_restart(&current.settings, &sound.settings);
         self.plan.screen.warnings(&sound);
-        if sound.schema != current.schema {
+        if sound.schema != self.generated {
             generate(self.plan, &sound)?;
+            self.generated = Arc::clone(&sound.schema);
         }
         let version = load(self.plan, &sound, self.number + 1, &self.app.tracker).await.map_err(Kept::Workers)?;
         if breaks_more(&current, &version) {

@@ -132,6 +132,18 @@ fn a_broken_edit_keeps_the_last_good_version_and_says_what_is_wrong() {
 }
 
 #[test]
+fn generated_code_follows_the_schema_back_when_its_new_version_did_not_load() {
+    let project = project();
+    let mut daemon = project.dev();
+    let other = "api Other { method: GET path: \"/other\" response: Json }\n";
+    refused(&mut daemon, &project, HANDLER, "import no_such_module\n");
+    refused(&mut daemon, &project, "schema/api.ro", &format!("{SCHEMA}{other}"));
+    assert!(project.path().join("src/generated/api/other.py").is_file());
+    refused(&mut daemon, &project, "schema/api.ro", SCHEMA);
+    assert!(!project.path().join("src/generated/api/other.py").exists());
+}
+
+#[test]
 fn a_worker_lost_after_a_broken_edit_does_not_take_the_service_with_it() {
     let project = project();
     let mut daemon = project.dev();
