@@ -62,7 +62,7 @@ pub(crate) enum Error {
 pub(crate) async fn run(plan: Plan) -> Result<(), Error> {
     let _lock = Lock::take(&plan.project.root)?;
     let mut signals = Signals::new().map_err(Error::Signals)?;
-    let Some((sound, mut watcher)) = first_sound(&plan, &mut signals).await? else { return Ok(()) };
+    let Some((sound, watcher)) = first_sound(&plan, &mut signals).await? else { return Ok(()) };
     plan.screen.warnings(&sound);
 
     let settings = Arc::clone(&sound.settings);
@@ -93,14 +93,13 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Error> {
     plan.screen.serving(&app.current(), bound);
 
     // The reloader has the only lasting reference: when `drain` drops it, the last version goes and its workers end.
-    let mut reloader = Reloader { plan: &plan, app, subscriptions, generated: sound.schema, number: 1 };
+    let mut reloader = Reloader { plan: &plan, app, watcher, subscriptions, generated: sound.schema, number: 1 };
     loop {
         tokio::select! {
             () = signals.stop() => break,
-            () = async { changed(watcher.as_mut()).await; reloader.reload().await } => {}
+            () = reloader.follow() => {}
         }
     }
-    drop(watcher);
     drain(&plan, reloader, &mut signals, service).await
 }
 
@@ -168,6 +167,7 @@ fn telemetry_options(project: &Project, sound: &Sound) -> rohas_telemetry::Optio
 struct Reloader<'a> {
     plan: &'a Plan,
     app: Arc<App>,
+    watcher: Option<Watcher>,
     subscriptions: Subscriptions,
     /// What `src/generated` was made from: not always the version that serves, since its successor may have failed to load.
     generated: Arc<Schema>,
@@ -175,10 +175,17 @@ struct Reloader<'a> {
 }
 
 impl Reloader<'_> {
+    /// Waits for an edit and brings it to life, or the one that was made meanwhile.
+    async fn follow(&mut self) {
+        changed(self.watcher.as_mut()).await;
+        while self.reload().await == Reload::Superseded {}
+    }
+
     /// Reads the project anew and lets it take over if it is sound; otherwise the last good version goes on.
-    async fn reload(&mut self) {
+    async fn reload(&mut self) -> Reload {
         let began = Instant::now();
         match self.try_reload().await {
+            Err(Kept::Superseded) => return Reload::Superseded,
             Ok(()) => self.plan.screen.reloaded(&self.app.current(), began.elapsed()),
             Err(Kept::Unsound(unsound)) => self.plan.screen.kept(&unsound.render(self.plan.screen.color)),
             Err(Kept::Workers(error)) => self.plan.screen.kept(&format!("{error}\n")),
@@ -186,6 +193,7 @@ impl Reloader<'_> {
             Err(Kept::Reader) => self.plan.screen.kept("error: the project could not be read\n"),
             Err(Kept::Handlers) => self.plan.screen.kept(""),
         }
+        Reload::Ended
     }
 
     async fn try_reload(&mut self) -> Result<(), Kept> {
@@ -199,7 +207,11 @@ impl Reloader<'_> {
             generate(self.plan, &sound)?;
             self.generated = Arc::clone(&sound.schema);
         }
-        let version = load(self.plan, &sound, self.number + 1, &self.app.tracker).await.map_err(Kept::Workers)?;
+        let version = tokio::select! {
+            version = load(self.plan, &sound, self.number + 1, &self.app.tracker) => version.map_err(Kept::Workers)?,
+            // Code that hangs while it is imported must not keep the edit that mends it waiting.
+            () = changed(self.watcher.as_mut()) => return Err(Kept::Superseded),
+        };
         if breaks_more(&current, &version) {
             self.plan.screen.load_errors(&version.handlers, &version.host.report());
             return Err(Kept::Handlers);
@@ -210,6 +222,15 @@ impl Reloader<'_> {
         self.number += 1;
         Ok(())
     }
+}
+
+/// How an attempt to reload ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reload {
+    /// The edit was taken up or refused.
+    Ended,
+    /// There was another edit before this one was loaded.
+    Superseded,
 }
 
 /// Why the last good version goes on.
@@ -225,6 +246,8 @@ enum Kept {
     Handlers,
     #[error("the project could not be read")]
     Reader,
+    #[error("the project was edited again")]
+    Superseded,
 }
 
 /// Whether a handler that loads now would no longer do so.

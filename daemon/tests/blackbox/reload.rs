@@ -132,6 +132,18 @@ fn a_broken_edit_keeps_the_last_good_version_and_says_what_is_wrong() {
 }
 
 #[test]
+fn code_that_hangs_while_it_is_imported_does_not_keep_the_next_edit_waiting() {
+    let project = project();
+    let mut daemon = project.dev();
+    project.write(HANDLER, "import time\nopen('loading', 'w').close()\ntime.sleep(600)\n");
+    eventually("the import", || project.path().join("loading").exists().then_some(()));
+    assert_eq!(version(&daemon), 1);
+    edit(&mut daemon, &project, HANDLER, &answering(2));
+    assert_eq!(version(&daemon), 2);
+    eventually("the end of the other workers", || (daemon.workers().len() == 1).then_some(()));
+}
+
+#[test]
 fn generated_code_follows_the_schema_back_when_its_new_version_did_not_load() {
     let project = project();
     let mut daemon = project.dev();
