@@ -137,14 +137,21 @@ impl Error {
     pub(crate) fn record(&self, recorder: &mut Recorder) {
         match self {
             Self::Rejected(error) => recorder.handler_error(Status::Rejected, error),
-            // A typed error is the handler's answer, not its failure.
-            Self::Failed(error) if error.expected => recorder.handler_error(Status::Rejected, error),
+            // A typed error is the handler's answer to a request; a delivery has nobody to answer.
+            Self::Failed(error) if error.expected && recorder.is_request() => {
+                recorder.handler_error(Status::Rejected, error)
+            }
             Self::Failed(error) => recorder.handler_error(Status::Failed, error),
             Self::Retry { error, .. } => recorder.handler_error(Status::Retrying, error),
             Self::Host(error) => recorder.failure(host_status(error), self.code(), &error.to_string()),
             Self::Emit(error) => recorder.failure(Status::Failed, error.code(), &error.to_string()),
             Self::Publish(_) | Self::NoRoom => recorder.failure(Status::Busy, self.code(), &self.to_string()),
         }
+    }
+
+    /// Whether the handler meant its caller to have this error.
+    pub(crate) fn is_expected(&self) -> bool {
+        matches!(self, Self::Failed(error) | Self::Rejected(error) | Self::Retry { error, .. } if error.expected)
     }
 
     /// The error body's code for errors of ours.

@@ -123,8 +123,10 @@ async fn first_sound(plan: &Plan, signals: &mut Signals) -> Result<Option<(Sound
     loop {
         match plan.project.read(false) {
             Ok(sound) => {
-                generate(plan, &sound)?;
+                let generated = generate(plan, &sound)?;
                 watcher.settle();
+                // What was only missing a moment ago, such as a handler's file, may have been made now.
+                let sound = if generated { plan.project.read(false)? } else { sound };
                 return Ok(Some((sound, Some(watcher))));
             }
             Err(unsound) if unsound.is_in_schema() => plan.screen.waiting(&unsound),
@@ -137,10 +139,11 @@ async fn first_sound(plan: &Plan, signals: &mut Signals) -> Result<Option<(Sound
     }
 }
 
-fn generate(plan: &Plan, sound: &Sound) -> Result<(), Unsound> {
+/// Generates code; true when files changed.
+fn generate(plan: &Plan, sound: &Sound) -> Result<bool, Unsound> {
     let changes = rohas_codegen::sync(&plan.project.root, &sound.generated())?;
     plan.screen.generated(&changes);
-    Ok(())
+    Ok(!changes.is_empty())
 }
 
 async fn load(plan: &Plan, sound: &Sound, number: u64, tracker: &TaskTracker) -> Result<Arc<Version>, workers::Error> {

@@ -4,6 +4,7 @@ mod app;
 mod brokers;
 mod cli;
 mod control;
+mod detach;
 mod dispatch;
 mod environment;
 mod lifecycle;

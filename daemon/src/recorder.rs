@@ -29,6 +29,10 @@ impl Recorder {
         TraceContext { trace_id: *self.record.trace_id.as_bytes(), parent: *self.record.span_id.as_bytes() }
     }
 
+    pub(crate) fn is_request(&self) -> bool {
+        self.record.kind == Kind::Request
+    }
+
     pub(crate) fn handler(&mut self, handler: &Arc<str>) {
         self.record.handler = Some(Arc::clone(handler));
     }

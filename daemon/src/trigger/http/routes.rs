@@ -21,6 +21,7 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::detach::Detach;
 use crate::dispatch::{self, Room, Work};
 use crate::recorder::Recorder;
 use crate::trigger::http::connection::Phase;
@@ -173,13 +174,10 @@ async fn handle(app: Arc<App>, version: Arc<Version>, route: Arc<ApiRoute>, requ
         Ok(prepared) => prepared,
         Err(error) => return exchange.refuse(error),
     };
-    // In a task of its own: once a handler has begun, a client that goes away keeps neither its emits from being published
-    // nor its record from being written.
+    // Once a handler has begun, a client that goes away keeps neither its emits from being published nor its record from
+    // being written.
     let tracker = exchange.app.tracker.clone();
-    tracker.spawn(exchange.run(input, payload)).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a request was lost");
-        ErrorBody::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error").into_response()
-    })
+    Detach::new(exchange.run(input, payload), tracker).await
 }
 
 /// A request that has found its api.
@@ -228,7 +226,7 @@ impl Exchange {
 
     fn failed(&mut self, error: &dispatch::Error) -> ErrorBody {
         error.record(&mut self.recorder);
-        if !matches!(error, dispatch::Error::Failed(error) if error.expected) {
+        if !error.is_expected() {
             tracing::warn!(api = %self.route.name, %error, "a request failed");
         }
         ErrorBody::of(error, self.version.development)
