@@ -30,20 +30,20 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     let sound = project.read(false).map_err(invalid)?;
     if arguments.check {
         sound.check_generated(&project.root).map_err(invalid)?;
-        println!("Generated code is current.");
+        outln!("Generated code is current.");
         return Ok(());
     }
     let changes = rohas_codegen::sync(&project.root, &sound.generated())?;
     for path in &changes.written {
-        println!("wrote {}", path.display());
+        outln!("wrote {}", path.display());
     }
     for path in &changes.removed {
-        println!("removed {}", path.display());
+        outln!("removed {}", path.display());
     }
     for path in &changes.foreign {
         eprintln!("warning: {} is not rohas's; src/generated is for generated files only", path.display());
     }
-    println!("{} written, {} removed, {} unchanged", changes.written.len(), changes.removed.len(), changes.unchanged);
+    outln!("{} written, {} removed, {} unchanged", changes.written.len(), changes.removed.len(), changes.unchanged);
     Ok(())
 }
 

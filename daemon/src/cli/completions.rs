@@ -12,6 +12,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "rohas", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut Cli::command(), "rohas", &mut script);
+    out!("{}", String::from_utf8_lossy(&script));
     Ok(())
 }

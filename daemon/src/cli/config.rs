@@ -29,7 +29,7 @@ pub(super) fn run(common: &Common, command: &Command) -> Outcome {
             if *json {
                 return print_json(&loaded.effective);
             }
-            print!("{}", loaded.effective.to_text());
+            out!("{}", loaded.effective.to_text());
             Ok(())
         }
         Command::Schema => print_json(&settings::json_schema()),

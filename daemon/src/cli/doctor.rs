@@ -79,7 +79,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     if arguments.json {
         print_json(&checks)?;
     } else {
-        checks.iter().for_each(|check| println!("{check}"));
+        checks.iter().for_each(|check| outln!("{check}"));
     }
     if bad > 0 { Err(anyhow::anyhow!("{bad} of {} checks failed", checks.len()).into()) } else { Ok(()) }
 }

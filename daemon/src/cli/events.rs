@@ -38,7 +38,7 @@ pub(super) fn run(common: &Common, command: Command) -> Outcome {
     if json {
         return print_json(&published);
     }
-    println!("published {} {}\ntrace {}", published.event, published.id, published.trace_id);
+    outln!("published {} {}\ntrace {}", published.event, published.id, published.trace_id);
     Ok(())
 }
 

@@ -42,7 +42,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
         }
     }
     for name in &changed {
-        println!("{} {name}", if arguments.check { "would format" } else { "formatted" });
+        outln!("{} {name}", if arguments.check { "would format" } else { "formatted" });
     }
     if !broken.is_empty() {
         return Err(Failure::Invalid(broken));

@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let directory = environment::absolute(&arguments.name)?;
     let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
     make(&directory, &name)?;
-    println!("Made {name}. Next:\n\n  cd {}\n  rohas dev\n", arguments.name.display());
+    outln!("Made {name}. Next:\n\n  cd {}\n  rohas dev\n", arguments.name.display());
     Ok(())
 }
 

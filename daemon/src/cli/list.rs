@@ -40,21 +40,21 @@ pub(super) fn handlers(common: &Common, arguments: &Arguments) -> Outcome {
             "websockets": schema.websockets.values().map(|ws| json!({"name": ws.name, "path": ws.path.source})).collect::<Vec<_>>(),
         }));
     }
-    println!("API Handlers:");
+    outln!("API Handlers:");
     for api in schema.apis.values() {
-        println!("  - {} ({} {})", api.name, api.method.as_str(), api.path.source);
+        outln!("  - {} ({} {})", api.name, api.method.as_str(), api.path.source);
     }
-    println!("\nEvent Handlers:");
+    outln!("\nEvent Handlers:");
     for event in schema.events.values() {
-        println!("  - {} (handlers: {:?})", event.name, event.handlers);
+        outln!("  - {} (handlers: {:?})", event.name, event.handlers);
     }
-    println!("\nCron Jobs:");
+    outln!("\nCron Jobs:");
     for cron in schema.crons.values() {
-        println!("  - {} ({})", cron.name, cron.schedule);
+        outln!("  - {} ({})", cron.name, cron.schedule);
     }
-    println!("\nWebSockets:");
+    outln!("\nWebSockets:");
     for ws in schema.websockets.values() {
-        println!("  - {} ({})", ws.name, ws.path.source);
+        outln!("  - {} ({})", ws.name, ws.path.source);
     }
     Ok(())
 }
@@ -67,13 +67,13 @@ pub(super) fn events(common: &Common, arguments: &Arguments) -> Outcome {
         });
         return print_json(&events.collect::<Vec<_>>());
     }
-    println!("Events:");
+    outln!("Events:");
     for event in schema.events.values() {
-        println!("\n  {}", event.name);
-        println!("    Payload: {}", type_text(&event.payload));
-        println!("    Handlers: {:?}", event.handlers);
+        outln!("\n  {}", event.name);
+        outln!("    Payload: {}", type_text(&event.payload));
+        outln!("    Handlers: {:?}", event.handlers);
         if !event.triggers.is_empty() {
-            println!("    Triggers: {:?}", event.triggers);
+            outln!("    Triggers: {:?}", event.triggers);
         }
     }
     Ok(())

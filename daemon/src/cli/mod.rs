@@ -3,20 +3,31 @@
 //! Results go to stdout, logs and errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the project is invalid.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "commands talk to the person who typed them")]
 
+/// Prints a line of a command's result; [`put`] says what happens when nobody reads it.
+macro_rules! outln {
+    () => { $crate::cli::put(format_args!("\n")) };
+    ($($text:tt)*) => { $crate::cli::put(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+/// Prints a part of a command's result.
+macro_rules! out {
+    ($($text:tt)*) => { $crate::cli::put(format_args!($($text)*)) };
+}
+
 mod codegen;
 mod completions;
 mod config;
 mod daemon;
 mod doctor;
 mod events;
-//TMP mod fmt;
+mod fmt;
 mod init;
 mod list;
 mod traces;
 mod validate;
 mod version;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -67,8 +78,8 @@ enum Command {
     Validate(validate::Arguments),
     /// Generate code from the schema
     Codegen(codegen::Arguments),
-    //TMP /// Format schema files
-    //TMP Fmt(fmt::Arguments),
+    /// Print schema files the one canonical way
+    Fmt(fmt::Arguments),
     /// List APIs, events, cron jobs and WebSockets with their handlers
     ListHandlers(list::Arguments),
     /// List events with payloads and handlers
@@ -113,7 +124,7 @@ pub(crate) fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Failed(error)) => {
-            eprintln!("Error: {error:#}");
+            eprintln!("error: {error:#}");
             ExitCode::from(1)
         }
         Err(Failure::Invalid(text)) => {
@@ -131,7 +142,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Run(arguments) => daemon::run(common, &arguments),
         Command::Validate(arguments) => validate::run(common, &arguments),
         Command::Codegen(arguments) => codegen::run(common, &arguments),
-        //TMP Command::Fmt(arguments) => fmt::run(common, &arguments),
+        Command::Fmt(arguments) => fmt::run(common, &arguments),
         Command::ListHandlers(arguments) => list::handlers(common, &arguments),
         Command::ListEvents(arguments) => list::events(common, &arguments),
         Command::Events(command) => events::run(common, command),
@@ -186,8 +197,66 @@ fn block_on<T>(future: impl Future<Output = T>) -> Result<T, std::io::Error> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future))
 }
 
+/// Writes a result to stdout. A reader that has seen enough, as `head` has, ends the command without a complaint.
+fn put(text: std::fmt::Arguments<'_>) {
+    let Err(error) = std::io::stdout().lock().write_fmt(text) else { return };
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        std::process::exit(0);
+    }
+    eprintln!("error: cannot write to stdout: {error}");
+    std::process::exit(1);
+}
+
 /// Prints a value for programs.
 fn print_json(value: &impl serde::Serialize) -> Outcome {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    outln!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests read files and ask whether to write them")]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// The reference page: the help of each command, as it is printed.
+    fn reference() -> String {
+        let mut page = "# Command line\n\nWhat each command says of itself with `--help`. Results go to stdout, logs and errors to stderr.\n\n\
+            | exit code | |\n|---|---|\n| 0 | done |\n| 1 | it failed |\n| 2 | the command line is wrong |\n| 3 | the project is invalid |\n"
+            .to_owned();
+        let mut root = Cli::command().disable_help_subcommand(true).version("");
+        root.build();
+        describe(&mut page, &root, "");
+        page
+    }
+
+    fn describe(page: &mut String, command: &clap::Command, parents: &str) {
+        let name = format!("{parents}{}", command.get_name());
+        let help = command.clone().term_width(100).render_long_help().to_string();
+        let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+        *page += &format!("\n## {name}\n\n```text\n{}\n```\n", lines.join("\n").trim_end());
+        for child in command.get_subcommands().filter(|child| child.get_name() != "help") {
+            describe(page, child, &format!("{name} "));
+        }
+    }
+
+    #[test]
+    fn the_reference_page_is_current() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/cli.md");
+        let current = reference();
+        if std::env::var_os("ROHAS_BLESS").is_some() {
+            fs::write(&path, &current).unwrap();
+        }
+        let written = fs::read_to_string(&path).unwrap_or_default();
+        assert!(written == current, "docs/reference/cli.md is stale; ROHAS_BLESS=1 writes it");
+    }
+
+    #[test]
+    fn the_commands_are_declared_soundly() {
+        Cli::command().debug_assert();
+    }
 }

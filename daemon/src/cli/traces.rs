@@ -1,25 +1,21 @@
 //! `rohas traces`: what happened, newest first, and one trace as a tree.
 
-use clap::Subcommand;
+use std::time::SystemTime;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand};
 use rohas_config::settings::Settings;
-use rohas_telemetry::{Filter, Listing, Store, Tree, render};
+use rohas_telemetry::{Kind, Listing, Status, Store, Timestamp, Tree, render};
 
 use crate::cli::{Common, Failure, Outcome, block_on, print_json};
-use crate::control::Client;
+use crate::control::{Client, TraceQuery};
 use crate::environment;
 use crate::project::Unsound;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// The newest entries: one line per request and delivery
-    List {
-        /// At most so many
-        #[arg(long, default_value_t = 20)]
-        limit: usize,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    List(List),
     /// One trace with everything that it caused
     Show {
         /// The trace's id, or its first characters (at least 4)
@@ -30,21 +26,75 @@ pub(super) enum Command {
     },
 }
 
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// At most so many
+    #[arg(short = 'n', long, default_value_t = 20, value_name = "N")]
+    limit: usize,
+    /// Only those that ended so; several with commas
+    #[arg(long, value_delimiter = ',', value_parser = statuses())]
+    status: Vec<Status>,
+    /// Only those of this kind; several with commas
+    #[arg(long, value_delimiter = ',', value_parser = kinds())]
+    kind: Vec<Kind>,
+    /// Only those of the api, event or handler of exactly this name
+    #[arg(long)]
+    name: Option<String>,
+    /// Only those that began then or later: `10m`, `2h`, `1d` ago, or a time such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "WHEN", value_parser = since)]
+    since: Option<Timestamp>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl List {
+    fn query(&self) -> TraceQuery {
+        TraceQuery {
+            limit: self.limit,
+            statuses: self.status.clone(),
+            kinds: self.kind.clone(),
+            name: self.name.clone(),
+            since: self.since.map(Timestamp::as_nanos),
+        }
+    }
+}
+
+fn statuses() -> impl TypedValueParser<Value = Status> {
+    let names = Status::ALL.iter().map(|status| status.as_str());
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Status>())
+}
+
+fn kinds() -> impl TypedValueParser<Value = Kind> {
+    let names = Kind::ALL.iter().filter(|kind| kind.is_entry()).map(|kind| kind.as_str());
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Kind>())
+}
+
+/// A point in time, given as such or as how long ago it was.
+fn since(text: &str) -> Result<Timestamp, String> {
+    let ago = humantime::parse_duration(text).map(|ago| SystemTime::now().checked_sub(ago));
+    let time = match ago {
+        Ok(time) => time,
+        Err(_no_duration) => humantime::parse_rfc3339_weak(text).ok(),
+    };
+    time.map(Timestamp::from).ok_or_else(|| "write how long ago, as 10m or 2h, or a time in UTC".to_owned())
+}
+
 pub(super) fn run(common: &Common, command: Command) -> Outcome {
     match command {
-        Command::List { limit, json } => {
-            let listing = list(common, limit)?;
-            if json {
+        Command::List(arguments) => {
+            let listing = list(common, arguments.query())?;
+            if arguments.json {
                 return print_json(&listing);
             }
-            print!("{}", render::list(&listing, &style()));
+            out!("{}", render::list(&listing, &style()));
         }
         Command::Show { id, json } => {
             let tree = show(common, &id)?;
             if json {
                 return print_json(&tree);
             }
-            print!("{}", render::tree(&tree, &style()));
+            out!("{}", render::tree(&tree, &style()));
         }
     }
     Ok(())
@@ -54,17 +104,17 @@ fn style() -> render::Style {
     render::Style::local(environment::color(&std::io::stdout()))
 }
 
-fn list(common: &Common, limit: usize) -> Result<Listing, Failure> {
+fn list(common: &Common, query: TraceQuery) -> Result<Listing, Failure> {
     let root = common.root()?;
     let asked = block_on(async {
         match Client::connect(&root).await? {
-            Some(mut client) => client.traces(limit).await.map(Some),
+            Some(mut client) => client.traces(&query).await.map(Some),
             None => Ok(None),
         }
     })??;
     match asked {
         Some(listing) => Ok(listing),
-        None => Ok(store(common)?.list(&Filter { limit, ..Filter::default() })?),
+        None => Ok(store(common)?.list(&query.into())?),
     }
 }
 

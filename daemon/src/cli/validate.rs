@@ -63,7 +63,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
         && !arguments.json
         && arguments.format == Format::Text
     {
-        println!(
+        outln!(
             "Schema validation passed! {} models and types, {} enums, {} apis, {} events, {} cron jobs, {} websockets",
             schema.records.len(),
             schema.enums.len(),

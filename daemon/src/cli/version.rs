@@ -3,6 +3,6 @@
 use crate::cli::Outcome;
 
 pub(super) fn run() -> Outcome {
-    println!("rohas {}", env!("CARGO_PKG_VERSION"));
+    outln!("rohas {}", env!("CARGO_PKG_VERSION"));
     Ok(())
 }

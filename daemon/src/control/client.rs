@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use crate::control::{self, Published, Status};
+use crate::control::{self, Published, Status, TraceQuery};
 
 /// A daemon that answered the door.
 pub(crate) struct Client {
@@ -61,8 +61,8 @@ impl Client {
         self.ask(Method::POST, &format!("/events/{}", encoded(event)), payload).await
     }
 
-    pub(crate) async fn traces(&mut self, limit: usize) -> Result<rohas_telemetry::Listing, Error> {
-        self.ask(Method::GET, &format!("/traces?limit={limit}"), Bytes::new()).await
+    pub(crate) async fn traces(&mut self, query: &TraceQuery) -> Result<rohas_telemetry::Listing, Error> {
+        self.ask(Method::POST, "/traces", serde_json::to_vec(query)?.into()).await
     }
 
     pub(crate) async fn trace(&mut self, prefix: &str) -> Result<rohas_telemetry::Tree, Error> {

@@ -8,6 +8,7 @@ pub(crate) use server::Socket;
 
 use std::path::{Path, PathBuf};
 
+use rohas_telemetry::{Filter, Kind, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What a daemon says of itself.
@@ -42,6 +43,33 @@ pub(crate) struct Published {
     pub(crate) id: String,
     pub(crate) event: String,
     pub(crate) trace_id: String,
+}
+
+/// Which entries of the traces list are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TraceQuery {
+    pub(crate) limit: usize,
+    /// Empty for all.
+    pub(crate) statuses: Vec<rohas_telemetry::Status>,
+    /// Empty for all.
+    pub(crate) kinds: Vec<Kind>,
+    /// Name of an api or event, or of a handler.
+    pub(crate) name: Option<String>,
+    /// Nanoseconds since 1970.
+    pub(crate) since: Option<u64>,
+}
+
+impl From<TraceQuery> for Filter {
+    fn from(query: TraceQuery) -> Self {
+        Self {
+            limit: query.limit,
+            statuses: query.statuses,
+            kinds: query.kinds,
+            name: query.name,
+            since: query.since.map(Timestamp::from_nanos),
+            until: None,
+        }
+    }
 }
 
 /// The socket of the project at `root`.

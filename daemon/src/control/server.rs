@@ -8,20 +8,19 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path as PathParam, Query, State};
+use axum::extract::{Path as PathParam, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use rohas_telemetry::{Filter, Kind};
-use serde::Deserialize;
+use rohas_telemetry::Kind;
 use tokio::net::UnixListener;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::control::{self, Published, Status, Subscription};
+use crate::control::{self, Published, Status, Subscription, TraceQuery};
 use crate::publish::{self, Cause};
 use crate::recorder::Recorder;
 use crate::trigger::http::ErrorBody;
@@ -66,7 +65,7 @@ impl Socket {
         let router = Router::new()
             .route("/status", get(status))
             .route("/events/{event}", post(publish_event))
-            .route("/traces", get(traces))
+            .route("/traces", post(traces))
             .route("/traces/{id}", get(trace))
             .with_state(Context { app: Arc::clone(&app), address: self.address });
         loop {
@@ -155,14 +154,15 @@ async fn publish_event(State(context): State<Context>, PathParam(event): PathPar
     axum::Json(published).into_response()
 }
 
-#[derive(Deserialize)]
-struct Listed {
-    limit: usize,
-}
-
-async fn traces(State(context): State<Context>, Query(Listed { limit }): Query<Listed>) -> Response {
+async fn traces(State(context): State<Context>, body: Bytes) -> Response {
+    let query = match serde_json::from_slice::<TraceQuery>(&body) {
+        Ok(query) => query,
+        Err(error) => {
+            return ErrorBody::new(StatusCode::BAD_REQUEST, "bad_query", error.to_string()).into_response();
+        }
+    };
     let telemetry = context.app.telemetry.clone();
-    blocking(move || telemetry.list(&Filter { limit, ..Filter::default() })).await
+    blocking(move || telemetry.list(&query.into())).await
 }
 
 async fn trace(State(context): State<Context>, PathParam(prefix): PathParam<String>) -> Response {
