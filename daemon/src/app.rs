@@ -87,9 +87,11 @@ impl App {
         (!self.ready.load(Ordering::Relaxed)).then_some("it is starting")
     }
 
-    pub(crate) fn enter_request(self: &Arc<Self>) -> Entered {
-        self.requests.0.fetch_add(1, Ordering::Relaxed);
-        Entered { app: Arc::clone(self) }
+    /// Counts a request in, unless `most` are running.
+    pub(crate) fn enter_request(self: &Arc<Self>, most: usize) -> Option<Entered> {
+        let more = |running| (running < most).then_some(running + 1);
+        self.requests.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Entered { app: Arc::clone(self) })
     }
 }
 

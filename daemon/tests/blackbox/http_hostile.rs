@@ -106,6 +106,12 @@ fn a_body_that_is_too_large_is_refused_with_an_answer_and_others_are_served_mean
         assert_eq!((answer.status, &answer.json()["code"]), (413, &json!("too_large")), "{framing}");
         assert_eq!(answer.header("connection"), Some("close"));
     }
+    for (path, status) in [("/nowhere", 404), ("/notes/1", 405)] {
+        let mut stream = daemon.connect();
+        stream.write_all(head(&format!("content-length: {LARGE}")).replace("/anything", path).as_bytes()).unwrap();
+        send_in_pieces(&mut stream, LARGE, false, || assert_eq!(daemon.get("/notes/1").status, 200));
+        assert_eq!(read_answer(&mut stream).status, status);
+    }
     let fits = format!("\"{}\"", "x".repeat((2 << 20) - 2));
     let whole = daemon.post("/anything", &fits);
     assert_eq!(whole.body.len(), 2 << 20, "{:.300}", text(&whole.body));

@@ -8,6 +8,13 @@ use serde_json::json;
 use crate::http::{project, read_answer, read_head};
 use crate::support::{Daemon, Response, eventually, read_to_end, text};
 
+fn raw_reply(body: &serde_json::Value) -> Vec<u8> {
+    let body = body.to_string();
+    let head =
+        format!("POST /reply HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    (head + &body).into_bytes()
+}
+
 fn reply(daemon: &Daemon, body: &serde_json::Value) -> Response {
     daemon.post("/reply", &body.to_string())
 }
@@ -23,6 +30,13 @@ fn handlers_choose_status_and_headers() {
     assert_eq!(made.header("set-cookie"), Some("a=1; Path=/"));
     assert_ne!(made.header("x-request-id"), Some("forged"));
     assert_eq!(made.header("content-type"), Some("application/json"));
+
+    let headers = json!({"Set-Cookie": ["a=1", "b=2"], "Vary": ["a", "b"], "Content-Type": "application/problem+json"});
+    let several = text(&daemon.raw(&raw_reply(&json!({"headers": headers}))));
+    for line in ["set-cookie: a=1", "set-cookie: b=2", "vary: a", "vary: b", "content-type: application/problem+json"] {
+        assert_eq!(several.matches(line).count(), 1, "{line} in {several}");
+    }
+    assert_eq!(several.matches("content-type").count(), 1, "{several}");
 
     let none = daemon.get("/nothing");
     assert_eq!((none.status, none.json()), (200, json!(null)));

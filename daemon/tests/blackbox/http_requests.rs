@@ -150,6 +150,15 @@ fn unknown_paths_are_404_and_wrong_methods_405_with_allow() {
     let mut allowed: Vec<_> = wrong.header("allow").unwrap().split(',').map(str::trim).collect();
     allowed.sort_unstable();
     assert_eq!(allowed, ["DELETE", "GET", "HEAD"]);
+    for target in ["http://test/notes/7", "http://test:80/notes/7?x", "/notes/7?%FF=%"] {
+        assert_eq!(daemon.get(target).status, 200, "{target}");
+    }
+    for (method, target) in
+        [("OPTIONS", "*"), ("CONNECT", "test:80"), ("GET", "http://test"), ("GET", "//notes"), ("GET", "/notes//7")]
+    {
+        assert!(matches!(daemon.request(method, target, &[], b"").status, 400 | 404 | 405), "{method} {target}");
+    }
+    assert_eq!(daemon.get("/healthz").status, 200);
     assert_eq!(daemon.request("BREW", "/notes/7", &[], b"").status, 405);
 }
 

@@ -245,7 +245,8 @@ impl AsyncWrite for Connection {
         if self.lingering.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
         }
-        if self.phase.linger.load(Ordering::Relaxed) {
+        // A request may be answered before its body has come, for instance with 404.
+        if self.phase.linger.load(Ordering::Relaxed) || !self.guard.is_between_requests() {
             ready!(self.poll_linger(context));
         }
         Poll::Ready(Ok(()))

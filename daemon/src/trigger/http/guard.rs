@@ -123,6 +123,11 @@ impl Guard {
         Self { at: At::Head { scanned: 0 }, chunk: 0 }
     }
 
+    /// Whether the client has sent whole requests so far.
+    pub(super) fn is_between_requests(&self) -> bool {
+        self.at == At::Head { scanned: 0 }
+    }
+
     /// Looks at `bytes`, which begin where the last verdict ended.
     pub(super) fn look(&mut self, bytes: &[u8]) -> Verdict {
         let mut position = 0;
@@ -384,6 +389,46 @@ mod tests {
         assert_eq!(refusal(&endless), Some(Refusal::HeadTooLarge));
     }
 
+    /// What is handed on in the end, and the refusal.
+    fn follow(bytes: &[u8], mut piece: impl FnMut() -> usize) -> (usize, Option<Refusal>) {
+        let (mut guard, mut passed, mut held, mut rest) = (Guard::new(), 0, Vec::new(), bytes);
+        while !rest.is_empty() {
+            let (some, others) = rest.split_at(piece().clamp(1, rest.len()));
+            rest = others;
+            held.extend_from_slice(some);
+            match guard.look(&held) {
+                Verdict::Pass(length) => {
+                    passed += length;
+                    held.drain(..length);
+                }
+                Verdict::Refuse(length, refusal) => return (passed + length, Some(refusal)),
+            }
+        }
+        (passed, None)
+    }
+
+    #[test]
+    fn any_bytes_have_one_verdict_however_they_are_cut() {
+        const SEEDS: &[u8] = b"POST /a HTTP/1.1\r\nhost: t\r\ncontent-length: 3\r\n\r\nabc\
+            GET / HTTP/1.1\r\nhost: t\r\n\r\nPUT /b HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n\
+            2;x\r\nab\r\n0\r\nt: 1\r\n\r\nGET /c HTTP/1.0\r\n\r\n";
+        for seed in 0..5_000 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut bytes = SEEDS.to_vec();
+            for _ in 0..random.usize(..6) {
+                let at = random.usize(..bytes.len());
+                match random.u8(..4) {
+                    0 => bytes[at] = random.u8(..),
+                    1 => drop(bytes.remove(at)),
+                    2 => bytes.insert(at, *random.choice(b"\r\n :;0f,").unwrap_or(&0)),
+                    _ => bytes.extend_from_within(at..(at + random.usize(..40)).min(bytes.len())),
+                }
+            }
+            let whole = follow(&bytes, || usize::MAX);
+            assert_eq!(follow(&bytes, || random.usize(1..20)), whole, "seed {seed}: {}", bytes.escape_ascii());
+        }
+    }
+
     #[test]
     fn requests_are_followed_through_bodies_however_they_are_cut() {
         let good = "\r\nPOST / HTTP/1.1\r\nhost: t\r\ncontent-length: 5\r\n\r\n\n\nabc\
@@ -393,22 +438,8 @@ mod tests {
         let bad = "GET / HTTP/1.1\nhost: t\r\n\r\n";
         let all = format!("{good}{bad}");
         for size in [1, 2, 3, 7, 64, all.len()] {
-            let (mut guard, mut passed, mut held) = (Guard::new(), 0, Vec::new());
-            let mut outcome = None;
-            for piece in all.as_bytes().chunks(size) {
-                held.extend_from_slice(piece);
-                match guard.look(&held) {
-                    Verdict::Pass(length) => {
-                        passed += length;
-                        held.drain(..length);
-                    }
-                    Verdict::Refuse(length, refusal) => {
-                        outcome = Some((passed + length, refusal));
-                        break;
-                    }
-                }
-            }
-            assert_eq!(outcome, Some((good.len(), Refusal::BareLineFeed)), "in pieces of {size}");
+            let outcome = follow(all.as_bytes(), || size);
+            assert_eq!(outcome, (good.len(), Some(Refusal::BareLineFeed)), "in pieces of {size}");
         }
     }
 }

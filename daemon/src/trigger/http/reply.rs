@@ -180,10 +180,11 @@ pub(super) fn completed(completed: Completed, declared: u16, method: &Method) ->
         if FRAMING.contains(&header) {
             continue;
         }
-        if header == header::SET_COOKIE {
-            response.headers_mut().append(header, value);
-        } else {
+        // Only the content type is there already; what a handler names several times is sent several times.
+        if header == header::CONTENT_TYPE {
             response.headers_mut().insert(header, value);
+        } else {
+            response.headers_mut().append(header, value);
         }
     }
     Ok(response)

@@ -20,7 +20,7 @@ use tower::ServiceExt;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use uuid::Uuid;
 
-use crate::app::App;
+use crate::app::{App, Entered};
 use crate::detach::Detach;
 use crate::dispatch::{self, Room, Work};
 use crate::recorder::Recorder;
@@ -170,14 +170,14 @@ async fn handle(app: Arc<App>, version: Arc<Version>, route: Arc<ApiRoute>, requ
     let prepared = prepare(&app, &version, &route, &mut parts, body).await;
     recorder.lap(Part::Validate);
     let exchange = Exchange { app, version, route, recorder, request_id, method, phase };
-    let (input, payload) = match prepared {
+    let (entered, input, payload) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => return exchange.refuse(error),
     };
     // Once a handler has begun, a client that goes away keeps neither its emits from being published nor its record from
     // being written.
     let tracker = exchange.app.tracker.clone();
-    Detach::new(exchange.run(input, payload), tracker).await
+    Detach::new(exchange.run(entered, input, payload), tracker).await
 }
 
 /// A request that has found its api.
@@ -199,8 +199,7 @@ impl Exchange {
         self.answer(Err(error))
     }
 
-    async fn run(mut self, input: ApiInput, payload: Payload) -> Response {
-        let _running = self.app.enter_request();
+    async fn run(mut self, _entered: Entered, input: ApiInput, payload: Payload) -> Response {
         let work = Work {
             version: &self.version,
             handler: &self.route.handler,
@@ -251,12 +250,12 @@ impl Exchange {
 
 /// Everything that can be refused before the handler is entered.
 async fn prepare(
-    app: &App,
+    app: &Arc<App>,
     version: &Version,
     route: &ApiRoute,
     parts: &mut Parts,
     body: Body,
-) -> Result<(ApiInput, Payload), ErrorBody> {
+) -> Result<(Entered, ApiInput, Payload), ErrorBody> {
     if !route.middlewares.is_empty() {
         let text = format!(
             "this api asks for the middlewares {}, which this version of rohas does not run",
@@ -264,11 +263,14 @@ async fn prepare(
         );
         return Err(ErrorBody::new(StatusCode::NOT_IMPLEMENTED, "middlewares_unavailable", text).closing());
     }
-    let most = version.settings.server.max_in_flight.get();
-    if app.requests.count() >= usize::try_from(most).unwrap_or(usize::MAX) {
+    let most = usize::try_from(version.settings.server.max_in_flight.get()).unwrap_or(usize::MAX);
+    let busy = || {
         let text = "too many requests are running; try again later";
         let busy = ErrorBody::new(StatusCode::SERVICE_UNAVAILABLE, "too_busy", text);
-        return Err(ErrorBody { retry_after: Some(1), ..busy }.closing());
+        ErrorBody { retry_after: Some(1), ..busy }
+    };
+    if app.requests.count() >= most {
+        return Err(busy().closing());
     }
     let path_params = match RawPathParams::from_request_parts(parts, &()).await {
         Ok(params) => params.iter().map(|(_, value)| value.to_owned()).collect(),
@@ -289,7 +291,9 @@ async fn prepare(
     let headers = std::mem::take(&mut parts.headers);
     let input =
         ApiInput { path_params, query, headers, has_body: payload.has_body, query_length: payload.query_length };
-    Ok((input, payload))
+    // Only now, so that clients who take their time with a body take no place from others.
+    let entered = app.enter_request(most).ok_or_else(busy)?;
+    Ok((entered, input, payload))
 }
 
 /// Replies are checked against the schema in development only, where a mismatch is a warning.
