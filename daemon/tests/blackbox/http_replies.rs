@@ -1,4 +1,5 @@
 //! Is what a handler returns, or how it fails, what the client reads?
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::io::Write;
 use std::net::Shutdown;

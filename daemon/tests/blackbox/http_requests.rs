@@ -1,4 +1,5 @@
 //! Does what a client asks for reach the handler, typed and decoded, and is the rest refused with every fault?
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use serde_json::{Value, json};
 
