@@ -1,7 +1,8 @@
 //! What does the person at the terminal see of a running daemon? In development a few lines each time something happens,
 //! in production log records.
-#![expect(clippy::print_stdout, reason = "this is what `rohas dev` prints for the person who started it")]
 
+use std::fmt;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ impl Screen {
         text += &format!("\n{}\n", self.routes(version));
         text += &format!("  {}\n", self.try_it(version, address));
         text += "  Editing schema, config or handlers reloads. Ctrl-C stops.\n\n";
-        print!("{text}");
+        show(&text);
     }
 
     fn routes(self, version: &Version) -> String {
@@ -67,7 +68,7 @@ impl Screen {
             tracing::warn!("not in this version of rohas: {text}");
         }
         if self.development && !sound.warnings.is_empty() {
-            print!("{}", diagnostic::render(&sound.warnings, self.color));
+            show(&diagnostic::render(&sound.warnings, self.color));
             return;
         }
         for warning in &sound.warnings {
@@ -76,8 +77,8 @@ impl Screen {
     }
 
     pub(crate) fn waiting(self, unsound: &Unsound) {
-        print!("{}", unsound.render(self.color));
-        println!("  {} Waiting for an edit; nothing is served yet.", self.bad("The schema has faults."));
+        show(&unsound.render(self.color));
+        line(format_args!("  {} Waiting for an edit; nothing is served yet.", self.bad("The schema has faults.")));
     }
 
     pub(crate) fn generated(self, changes: &Changes) {
@@ -96,7 +97,7 @@ impl Screen {
             let Some(error) = &loaded.error else { continue };
             broken = true;
             if self.development {
-                println!("  {} {} {}: {error}", self.bad("handler error:"), handler.owner, handler.name);
+                line(format_args!("  {} {} {}: {error}", self.bad("handler error:"), handler.owner, handler.name));
             } else {
                 tracing::error!(owner = handler.owner, handler = handler.name, "a handler does not load: {error}");
             }
@@ -105,12 +106,12 @@ impl Screen {
     }
 
     pub(crate) fn reloaded(self, version: &Version, took: Duration) {
-        println!("  {} version {} in {} ms", self.good("reloaded:"), version.number, took.as_millis());
+        line(format_args!("  {} version {} in {} ms", self.good("reloaded:"), version.number, took.as_millis()));
     }
 
     pub(crate) fn kept(self, text: &str) {
-        print!("{text}");
-        println!("  {} the last good version goes on.", self.bad("not reloaded:"));
+        show(text);
+        line(format_args!("  {} the last good version goes on.", self.bad("not reloaded:")));
     }
 
     /// Settings that a reload cannot change.
@@ -131,7 +132,7 @@ impl Screen {
 
     pub(crate) fn draining(self, requests: usize) {
         if self.development {
-            println!("  stopping; {requests} requests are being finished");
+            line(format_args!("  stopping; {requests} requests are being finished"));
         } else {
             tracing::info!(requests, "draining");
         }
@@ -151,5 +152,17 @@ impl Screen {
 
     fn bad(self, text: &str) -> String {
         if self.color { text.red().to_string() } else { text.to_owned() }
+    }
+}
+
+fn line(text: fmt::Arguments<'_>) {
+    show(&format!("{text}\n"));
+}
+
+/// Writes to stdout at once. A daemon goes on when nobody looks any more, as after `rohas dev | head`.
+fn show(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        tracing::debug!(%error, "the screen is gone");
     }
 }

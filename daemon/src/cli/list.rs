@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use rohas_config::schema::Schema;
-use rohas_config::schema::model::Type;
 use serde_json::json;
 
 use crate::cli::{Common, Failure, Outcome, print_json};
@@ -63,34 +62,18 @@ pub(super) fn events(common: &Common, arguments: &Arguments) -> Outcome {
     let schema = schema(common, arguments)?;
     if arguments.json {
         let events = schema.events.values().map(|event| {
-            json!({"name": event.name, "payload": type_text(&event.payload), "handlers": event.handlers, "triggers": event.triggers})
+            json!({"name": event.name, "payload": event.payload.to_string(), "handlers": event.handlers, "triggers": event.triggers})
         });
         return print_json(&events.collect::<Vec<_>>());
     }
     outln!("Events:");
     for event in schema.events.values() {
         outln!("\n  {}", event.name);
-        outln!("    Payload: {}", type_text(&event.payload));
+        outln!("    Payload: {}", event.payload);
         outln!("    Handlers: {:?}", event.handlers);
         if !event.triggers.is_empty() {
             outln!("    Triggers: {:?}", event.triggers);
         }
     }
     Ok(())
-}
-
-/// The type as it is written in a schema.
-fn type_text(ty: &Type) -> String {
-    match ty {
-        Type::Int => "Int".to_owned(),
-        Type::Float => "Float".to_owned(),
-        Type::String => "String".to_owned(),
-        Type::Boolean => "Boolean".to_owned(),
-        Type::DateTime => "DateTime".to_owned(),
-        Type::Json => "Json".to_owned(),
-        Type::Bytes => "Bytes".to_owned(),
-        Type::Enum(name) | Type::Record(name) => name.clone(),
-        Type::Array(item) => format!("{}[]", type_text(item)),
-        Type::Map(value) => format!("Map<{}>", type_text(value)),
-    }
 }

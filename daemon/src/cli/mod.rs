@@ -1,7 +1,7 @@
 //! What can be asked of `rohas` on the command line? One file per command.
 //!
 //! Results go to stdout, logs and errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the project is invalid.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "commands talk to the person who typed them")]
+#![expect(clippy::print_stderr, reason = "commands talk to the person who typed them")]
 
 /// Prints a line of a command's result; [`put`] says what happens when nobody reads it.
 macro_rules! outln {
@@ -198,6 +198,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> Result<T, std::io::Error> {
 }
 
 /// Writes a result to stdout. A reader that has seen enough, as `head` has, ends the command without a complaint.
+#[expect(clippy::exit, reason = "a command that nobody reads has nothing left to do")]
 fn put(text: std::fmt::Arguments<'_>) {
     let Err(error) = std::io::stdout().lock().write_fmt(text) else { return };
     if error.kind() == std::io::ErrorKind::BrokenPipe {
