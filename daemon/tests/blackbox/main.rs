@@ -1,5 +1,8 @@
 //! Does the released binary keep its word? Real projects, real interpreters, real sockets, seen from outside.
 
+mod cli;
+mod cli_daemon;
+mod cli_schema;
 mod drain;
 mod events;
 mod host;
@@ -9,6 +12,9 @@ mod http_connections;
 mod http_hostile;
 mod http_replies;
 mod http_requests;
+mod init;
 mod reload;
+mod settings;
 mod smoke;
 mod support;
+mod traces;

@@ -154,11 +154,15 @@ struct Written {
 }
 
 impl Written {
-    fn follow(self: &Arc<Self>, stream: impl Read + Send + 'static) {
+    /// Takes in a stream line by line; `alone` gets a copy of it.
+    fn follow(self: &Arc<Self>, stream: impl Read + Send + 'static, alone: Option<Arc<Self>>) {
         let written = Arc::clone(self);
         thread::spawn(move || {
             for line in BufReader::new(stream).lines() {
                 let Ok(line) = line else { return };
+                if let Some(alone) = &alone {
+                    *alone.text.lock().unwrap() += &format!("{line}\n");
+                }
                 let mut text = written.text.lock().unwrap();
                 text.push_str(&line);
                 text.push('\n');
@@ -172,30 +176,45 @@ impl Written {
 pub(crate) struct Daemon {
     child: Child,
     written: Arc<Written>,
+    stdout: Arc<Written>,
     pub(crate) address: SocketAddr,
 }
 
 impl Daemon {
     /// Starts a daemon and waits until it serves.
     pub(crate) fn start(command: Command) -> Self {
+        Self::start_within(PATIENCE, command)
+    }
+
+    /// Starts a daemon that has more to do before it serves.
+    pub(crate) fn start_within(patience: Duration, command: Command) -> Self {
         let mut daemon = Self::spawn(command);
-        let text = daemon.wait_for("an address", |text| {
+        daemon.address_within(patience);
+        daemon
+    }
+
+    /// Waits until a daemon that was only spawned serves.
+    pub(crate) fn wait_for_address(&mut self) {
+        self.address_within(PATIENCE);
+    }
+
+    fn address_within(&mut self, patience: Duration) {
+        self.address = self.wait_within(patience, "an address", |text| {
             let start =
                 text.find("http://127.0.0.1:").map(|at| at + 7).or_else(|| text.find("address=").map(|at| at + 8))?;
             let end = text[start..].find(|character: char| !character.is_ascii_digit() && !".:".contains(character))?;
             text[start..start + end].parse().ok()
         });
-        daemon.address = text;
-        daemon
     }
 
     /// Starts a daemon without waiting for it to serve.
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let written = Arc::new(Written::default());
-        written.follow(child.stdout.take().unwrap());
-        written.follow(child.stderr.take().unwrap());
-        Self { child, written, address: SocketAddr::from(([127, 0, 0, 1], 0)) }
+        let stdout = Arc::new(Written::default());
+        written.follow(child.stdout.take().unwrap(), Some(Arc::clone(&stdout)));
+        written.follow(child.stderr.take().unwrap(), None);
+        Self { child, written, stdout, address: SocketAddr::from(([127, 0, 0, 1], 0)) }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -207,9 +226,18 @@ impl Daemon {
         self.written.text.lock().unwrap().clone()
     }
 
+    /// What was printed so far to stdout.
+    pub(crate) fn stdout(&self) -> String {
+        self.stdout.text.lock().unwrap().clone()
+    }
+
     /// Waits until what was printed satisfies `probe`.
-    pub(crate) fn wait_for<T>(&mut self, what: &str, mut probe: impl FnMut(&str) -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
+    pub(crate) fn wait_for<T>(&mut self, what: &str, probe: impl FnMut(&str) -> Option<T>) -> T {
+        self.wait_within(PATIENCE, what, probe)
+    }
+
+    fn wait_within<T>(&mut self, patience: Duration, what: &str, mut probe: impl FnMut(&str) -> Option<T>) -> T {
+        let deadline = Instant::now() + patience;
         let mut text = self.written.text.lock().unwrap();
         loop {
             if let Some(found) = probe(&text) {
@@ -321,9 +349,9 @@ impl Drop for Daemon {
     }
 }
 
+/// Sends a signal to a process, which may have ended meanwhile.
 pub(crate) fn kill(pid: u32, signal: &str) {
-    let status = Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
-    assert!(status.success());
+    Command::new("kill").args([signal, &pid.to_string()]).stderr(Stdio::null()).status().unwrap();
 }
 
 /// Whether a process is there and not only waiting to be reaped.

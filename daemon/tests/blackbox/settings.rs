@@ -1,0 +1,78 @@
+//! Do settings hold as they are layered, and are wrong ones named?
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::net::TcpListener;
+
+use serde_json::Value;
+
+use crate::support::{Daemon, Project, text};
+
+fn project() -> Project {
+    Project::new().file("schema/a.ro", "event A { payload: String }\n")
+}
+
+#[test]
+fn each_setting_is_shown_with_its_origin_and_secrets_are_not() {
+    let project =
+        project().file("config/rohas.toml", "[project]\nname = \"x\"\n[workbench]\napi_key = \"hush-hush\"\n");
+    let output = project.command(&["config", "show"]).env("ROHAS_SERVER__PORT", "1234").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    let line = |key: &str| shown.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
+    assert!(line("port = 1234").contains("ROHAS_SERVER__PORT"), "{shown}");
+    assert!(line("name = \"x\"").contains("config/rohas.toml:2"), "{shown}");
+    assert!(line("host = ").contains("# default"), "{shown}");
+    assert!(!shown.contains("hush-hush"), "{shown}");
+    let json = text(&project.rohas(&["config", "show", "--json"]).stdout);
+    assert!(!json.contains("hush-hush"), "{json}");
+    serde_json::from_str::<Value>(&json).unwrap();
+}
+
+#[test]
+fn the_schema_of_the_settings_is_json() {
+    let output = project().rohas(&["config", "schema"]);
+    let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(schema["properties"]["server"].is_object(), "{schema}");
+}
+
+#[test]
+fn item_16_the_flag_stands_above_the_environment_and_the_environment_above_the_file() {
+    let project = project();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = project.command(&["dev"]);
+    let daemon = Daemon::start({
+        command.env("ROHAS_SERVER__PORT", free.to_string());
+        command
+    });
+    assert_eq!(daemon.address.port(), free);
+    drop(daemon);
+    let mut command = project.command(&["dev", "--port", "0"]);
+    command.env("ROHAS_SERVER__PORT", free.to_string());
+    assert_ne!(Daemon::start(command).address.port(), free);
+}
+
+#[test]
+fn an_unknown_setting_is_named_wherever_it_stands() {
+    let project = project();
+    let output = project.command(&["dev"]).env("ROHAS_SERVER__PROT", "1").output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let complaint = text(&output.stderr);
+    assert!(complaint.contains("ROHAS_SERVER__PROT"), "{complaint}");
+    project.write("config/rohas.toml", "[server]\nprot = 1\n");
+    let output = project.rohas(&["dev"]);
+    assert_eq!(output.status.code(), Some(3));
+    let complaint = text(&output.stderr);
+    assert!(complaint.contains("prot") && complaint.contains("port"), "{complaint}");
+}
+
+#[test]
+fn item_17_a_broken_configuration_stops_dev_and_run_with_3() {
+    for (config, named) in [("[server\n", "rohas.toml"), ("[adapter]\ntype = \"pigeon\"\n", "pigeon")] {
+        let project = project().file("config/rohas.toml", config);
+        for command in ["dev", "run"] {
+            let output = project.rohas(&[command]);
+            assert_eq!(output.status.code(), Some(3), "{command}: {output:?}");
+            assert!(text(&output.stderr).contains(named), "{}", text(&output.stderr));
+        }
+    }
+}
