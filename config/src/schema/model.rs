@@ -2,6 +2,7 @@
 //!
 //! Only the checker builds these types; whoever holds a [`Schema`] need not check anything again.
 
+use std::fmt;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -135,6 +136,24 @@ pub enum Type {
     Array(Box<Type>),
     /// `Map<T>`: string keys.
     Map(Box<Type>),
+}
+
+/// The type as it is written in a schema.
+impl fmt::Display for Type {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int => formatter.write_str("Int"),
+            Self::Float => formatter.write_str("Float"),
+            Self::String => formatter.write_str("String"),
+            Self::Boolean => formatter.write_str("Boolean"),
+            Self::DateTime => formatter.write_str("DateTime"),
+            Self::Json => formatter.write_str("Json"),
+            Self::Bytes => formatter.write_str("Bytes"),
+            Self::Enum(name) | Self::Record(name) => formatter.write_str(name),
+            Self::Array(item) => write!(formatter, "{item}[]"),
+            Self::Map(value) => write!(formatter, "Map<{value}>"),
+        }
+    }
 }
 
 /// What a missing value becomes.

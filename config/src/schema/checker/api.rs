@@ -1,6 +1,6 @@
 //! Which HTTP endpoint does an `api` declare?
 
-use super::{Checker, Decl, handlers::Mention, properties::Properties, types::written};
+use super::{Checker, Decl, handlers::Mention, properties::Properties};
 use crate::{
     project::HandlerKind,
     schema::{
@@ -110,7 +110,7 @@ impl Checker<'_> {
             return None;
         }
         let Type::Record(name) = ty else {
-            let message = format!("the `query` of {} must be a record, not {}", decl.describe(), written(&ty));
+            let message = format!("the `query` of {} must be a record, not {}", decl.describe(), ty);
             let fault = Fault::new(Code::BadQuery, place, message);
             self.report(fault.help("declare an input with one field per query parameter"));
             return None;
@@ -127,11 +127,8 @@ impl Checker<'_> {
             .map(|field| (field.name.clone(), field.ty.clone()))
             .collect();
         for (field, ty) in unfit {
-            let message = format!(
-                "`{name}` can't be the `query` of {}: its field `{field}` is {}",
-                decl.describe(),
-                written(&ty)
-            );
+            let message =
+                format!("`{name}` can't be the `query` of {}: its field `{field}` is {}", decl.describe(), ty);
             let mut fault = Fault::new(Code::BadQuery, place, message);
             if let Some(field) = self.fields.get(&(name.clone(), field)) {
                 fault = fault.related(*field, "this field");

@@ -4,10 +4,7 @@ use std::collections::HashMap;
 
 use regex::Regex;
 
-use super::{
-    Checker,
-    types::{leaf, written},
-};
+use super::{Checker, types::leaf};
 use crate::schema::{
     diagnostic::{Code, Fault},
     model::{Field, Rule, Transform, Type},
@@ -181,9 +178,8 @@ impl Checker<'_> {
         }
         let name = attribute.name.text.as_str();
         let place = Place { file: target.file, span: attribute.span };
-        let message =
-            format!("@{name} applies to {}, but `{}` is {}", subject.describe(), field.name, written(&field.ty));
-        let fault = Fault::new(Code::AttributeTarget, place, message).label(format!("not for {}", written(&field.ty)));
+        let message = format!("@{name} applies to {}, but `{}` is {}", subject.describe(), field.name, field.ty);
+        let fault = Fault::new(Code::AttributeTarget, place, message).label(format!("not for {}", field.ty));
         self.report(fault.help(instead(name, &field.ty)));
         false
     }

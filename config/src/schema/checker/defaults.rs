@@ -3,10 +3,7 @@
 use indexmap::IndexMap;
 use serde_json::{Map, Number, Value as Json};
 
-use super::{
-    Checker,
-    types::{leaf, written},
-};
+use super::{Checker, types::leaf};
 use crate::schema::{
     Schema,
     diagnostic::{Code, Fault},
@@ -55,7 +52,7 @@ impl Checker<'_> {
         let Some(json) = self.literal(argument, place, field) else { return };
         if json.is_null() {
             if !field.optional {
-                let help = format!("write `{}?` and leave out the default", written(&field.ty));
+                let help = format!("write `{}?` and leave out the default", field.ty);
                 self.bad_default(place, field, "the field is required", Some(help));
             }
             return;
@@ -86,7 +83,7 @@ impl Checker<'_> {
             (word, ty) => {
                 let found = word.map_or_else(|| value.describe().to_owned(), |word| format!("`{word}`"));
                 let help = (*ty == Type::Boolean).then(|| "write true or false".to_owned());
-                self.bad_default(place, field, &format!("{found} is no {}", written(ty)), help);
+                self.bad_default(place, field, &format!("{found} is no {ty}"), help);
                 None
             }
         }
@@ -95,7 +92,7 @@ impl Checker<'_> {
     fn bad_default(&mut self, place: Place, field: &Field, reason: &str, help: Option<String>) {
         let message = format!("the default does not fit `{}`: {reason}", field.name);
         let fault = Fault::new(Code::BadDefault, place, message);
-        self.report(fault.label(format!("not a valid {}", written(&field.ty))).maybe_help(help));
+        self.report(fault.label(format!("not a valid {}", field.ty)).maybe_help(help));
     }
 
     /// Why a value of the field's type, transformed and validated like a caller's, can't be this.

@@ -1,6 +1,6 @@
 //! Which event does an `event` declare, who handles it and how is it delivered?
 
-use super::{Checker, Decl, api::is_scalar, handlers::Mention, properties::Properties, types::written};
+use super::{Checker, Decl, api::is_scalar, handlers::Mention, properties::Properties};
 use crate::{
     project::HandlerKind,
     schema::{
@@ -89,7 +89,7 @@ impl Checker<'_> {
     fn is_key(&mut self, decl: Decl<'_>, entry: &Entry, key: &str, payload: &Type) -> bool {
         let place = decl.place(entry.value.as_ref().map_or(entry.span, |value| value.span));
         let Type::Record(record) = payload else {
-            let message = format!("{} has a key, but its payload is {}", decl.describe(), written(payload));
+            let message = format!("{} has a key, but its payload is {}", decl.describe(), payload);
             let fault = Fault::new(Code::BadKey, place, message);
             self.report(fault.help("the key is a field of the payload: declare a record for it"));
             return false;
@@ -106,7 +106,7 @@ impl Checker<'_> {
         if is_scalar(&field.ty) {
             return true;
         }
-        let message = format!("the key `{key}` of {} is of the type {}", decl.describe(), written(&field.ty));
+        let message = format!("the key `{key}` of {} is of the type {}", decl.describe(), field.ty);
         let mut fault = Fault::new(Code::BadKey, place, message);
         if let Some(field) = self.fields.get(&(record.clone(), key.to_owned())) {
             fault = fault.related(*field, "this field");

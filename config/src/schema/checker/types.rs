@@ -143,19 +143,3 @@ pub(super) fn leaf(ty: &Type) -> &Type {
         other => other,
     }
 }
-
-/// A type as it is written, for messages.
-pub(super) fn written(ty: &Type) -> String {
-    match ty {
-        Type::Int => "Int".to_owned(),
-        Type::Float => "Float".to_owned(),
-        Type::String => "String".to_owned(),
-        Type::Boolean => "Boolean".to_owned(),
-        Type::DateTime => "DateTime".to_owned(),
-        Type::Json => "Json".to_owned(),
-        Type::Bytes => "Bytes".to_owned(),
-        Type::Enum(name) | Type::Record(name) => name.clone(),
-        Type::Array(item) => format!("{}[]", written(item)),
-        Type::Map(item) => format!("Map<{}>", written(item)),
-    }
-}
