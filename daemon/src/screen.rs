@@ -41,7 +41,8 @@ impl Screen {
 
     fn routes(self, version: &Version) -> String {
         let mut text = String::new();
-        let width = version.apis.iter().map(|api| api.path.len()).max().unwrap_or_default();
+        let paths = version.apis.iter().map(|api| api.path.len());
+        let width = paths.chain(version.events.keys().map(|name| name.len())).max().unwrap_or_default();
         for api in &version.apis {
             text += &format!("  {:<6} {:<width$}  {}\n", api.method.as_str(), api.path, api.name);
         }

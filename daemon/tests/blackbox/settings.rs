@@ -1,5 +1,4 @@
 //! Do settings hold as they are layered, and are wrong ones named?
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::net::TcpListener;
 
