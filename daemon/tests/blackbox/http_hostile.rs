@@ -59,6 +59,7 @@ fn requests_that_two_servers_may_read_in_two_ways_are_refused_and_closed() {
     assert_refused(&daemon, "GET /notes/1 HTTP/1.1\r\n\r\n", (400, "missing_host"));
     assert_refused(&daemon, "GET /notes/1 HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", (400, "missing_host"));
     assert_refused(&daemon, "GET  /notes/1 HTTP/1.1\r\nhost: a\r\n\r\n", (400, "malformed_head"));
+    assert_refused(&daemon, "GET .notes HTTP/1.1\r\nhost: a\r\n\r\n", (400, "malformed_head"));
     assert_refused(&daemon, "\u{16}\u{3}\u{1} hello TLS\r\n\r\n", (400, "malformed_head"));
     assert_refused(&daemon, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (505, "unknown_version"));
 }
@@ -143,6 +144,17 @@ fn send_in_pieces(stream: &mut TcpStream, length: usize, chunked: bool, between:
             }
         }
     }
+}
+
+#[test]
+fn a_body_that_is_nothing_but_faults_has_an_answer_of_modest_size() {
+    let project = project("");
+    let daemon = project.run();
+    let faults = format!(r#"{{"title": "t", "items": [{}]}}"#, vec!["{}"; 600_000].join(","));
+    let answer = daemon.post("/notes", &faults);
+    assert_eq!(answer.status, 422);
+    assert!(answer.body.len() < 64 << 10, "{} bytes", answer.body.len());
+    assert_eq!(daemon.get("/notes/1").status, 200);
 }
 
 #[test]

@@ -3,6 +3,9 @@
 //! hyper forgives much that two servers in a row may read in two ways, and what it refuses it refuses without a word. So
 //! the guard follows the framing of every request itself, and replaces a head that it refuses by one of its own, which
 //! the service answers as it answers everything: with an error body, a request id, and a lingering close.
+//!
+//! **Invariant**: whatever hyper reads has passed here, and is HTTP. Nothing upgrades a connection yet; what will must let
+//! the guard step aside from the answer 101 on.
 
 use axum::http::{StatusCode, Uri};
 
@@ -287,9 +290,7 @@ fn check_request_line(line: &[u8]) -> Result<bool, Refusal> {
     if target.len() > MAX_URI {
         return Err(Refusal::UriTooLong);
     }
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/?&=%._~-+:,".contains(byte);
-    if !target.first().is_some_and(|first| *first == b'/' && target.iter().all(plain)) && Uri::try_from(target).is_err()
-    {
+    if !is_target(method, target) {
         return Err(Refusal::MalformedRequestLine);
     }
     match version {
@@ -300,17 +301,35 @@ fn check_request_line(line: &[u8]) -> Result<bool, Refusal> {
     }
 }
 
+/// Whether hyper can make sense of a target. Almost all are paths of plain characters.
+fn is_target(method: &[u8], target: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/?&=%._~-+:,".contains(byte);
+    if target.first() == Some(&b'/') && target.iter().all(plain) {
+        return true;
+    }
+    // A bare authority is what CONNECT names, and nothing else.
+    Uri::try_from(target).is_ok_and(|uri| uri.scheme().is_some() || uri.authority().is_none() || method == b"CONNECT")
+}
+
 fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(Refusal::FoldedHeader);
     }
     let colon = memchr::memchr(b':', line).ok_or(Refusal::MalformedHeader)?;
-    let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    let (name, value) = (&line[..colon], trimmed(&line[colon + 1..]));
     let sendable = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
     if name.is_empty() || !name.iter().all(is_token) || !value.iter().all(sendable) {
         return Err(Refusal::MalformedHeader);
     }
     Ok((name, value))
+}
+
+/// Without blanks around it. A carriage return is none.
+fn trimmed(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 fn number(value: &[u8]) -> Result<u64, Refusal> {
@@ -358,6 +377,8 @@ mod tests {
         assert_eq!(with("a: b\r\n c"), Some(Refusal::FoldedHeader));
         assert_eq!(with("a : b"), Some(Refusal::MalformedHeader));
         assert_eq!(with("a"), Some(Refusal::MalformedHeader));
+        assert_eq!(with("a: \t b \t"), None);
+        assert_eq!(with("a: b\r"), Some(Refusal::MalformedHeader));
         assert_eq!(with("a: b\0"), Some(Refusal::MalformedHeader));
         assert_eq!(with("a: b\nc: d"), Some(Refusal::BareLineFeed));
         assert_eq!(with("a: b\rc: d"), Some(Refusal::MalformedHeader));
@@ -372,6 +393,8 @@ mod tests {
         assert_eq!(line("OPTIONS * HTTP/1.1"), None);
         assert_eq!(line("GET  / HTTP/1.1"), Some(Refusal::MalformedRequestLine));
         assert_eq!(line("GET /"), Some(Refusal::MalformedRequestLine));
+        assert_eq!(line("CONNECT t:80 HTTP/1.1"), None);
+        assert_eq!(line("GET t:80 HTTP/1.1"), Some(Refusal::MalformedRequestLine));
         assert_eq!(line("G@T / HTTP/1.1"), Some(Refusal::MalformedRequestLine));
         assert_eq!(line("GET /\0 HTTP/1.1"), Some(Refusal::MalformedRequestLine));
         assert_eq!(line("PRI * HTTP/2.0"), Some(Refusal::UnknownVersion));
