@@ -63,14 +63,15 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
         && !arguments.json
         && arguments.format == Format::Text
     {
+        let counted = |count: usize, word: &str| format!("{count} {}", plural(count, word));
         outln!(
-            "Schema validation passed! {} models and types, {} enums, {} apis, {} events, {} cron jobs, {} websockets",
-            schema.records.len(),
-            schema.enums.len(),
-            schema.apis.len(),
-            schema.events.len(),
-            schema.crons.len(),
-            schema.websockets.len()
+            "Schema validation passed! {}, {}, {}, {}, {}, {}",
+            counted(schema.records.len(), "record"),
+            counted(schema.enums.len(), "enum"),
+            counted(schema.apis.len(), "api"),
+            counted(schema.events.len(), "event"),
+            counted(schema.crons.len(), "cron job"),
+            counted(schema.websockets.len(), "websocket")
         );
     }
     Ok(())

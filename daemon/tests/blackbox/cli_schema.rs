@@ -75,6 +75,16 @@ fn item_20_what_an_api_or_websocket_lacks_is_named() {
 }
 
 #[test]
+fn item_22_attributes_of_the_original_are_accepted_and_unknown_ones_only_warned_of() {
+    accepts(
+        "model A { a Int @id @auto @unique  b DateTime @default(now)  c Boolean @default(false) d Int @default(-1) }",
+    );
+    let output = validate("model A { e String @default(\"x\") @foo @foo() }");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("@foo"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn item_23_every_type_may_stand_in_every_kind_of_record() {
     let fields =
         "a: Int b: String c: Boolean d: Bool e: Float f: DateTime g: Json h: Custom i: Custom[] j: String[]? k: Int?";
