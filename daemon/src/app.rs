@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use rohas_telemetry::Handle;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +23,8 @@ pub(crate) struct App {
     /// Cancelled when the daemon begins to drain: nothing new is taken in from then on.
     pub(crate) intake: CancellationToken,
     pub(crate) requests: Gauge,
+    /// Deliveries suspected of killing their workers run one at a time: whoever runs one holds the permit.
+    pub(crate) quarantine: Semaphore,
     /// The present version. Swapped by `install` only.
     site: ArcSwap<Site>,
     ready: AtomicBool,
@@ -45,6 +48,7 @@ impl App {
             tracker,
             intake: CancellationToken::new(),
             requests: Gauge::default(),
+            quarantine: Semaphore::new(1),
             site: ArcSwap::from_pointee(Site::new(app, version)),
             ready: AtomicBool::new(false),
         })

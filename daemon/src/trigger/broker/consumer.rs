@@ -244,6 +244,9 @@ fn key_of(message: &Message) -> Option<Arc<str>> {
 impl App {
     /// Runs one attempt on the version that is current now.
     async fn attempt(self: Arc<Self>, subscription: Subscription, mut message: Message) -> Attempt {
+        // Without this, one that kills every worker takes those that run beside it along, again and again, until they are given
+        // up with it. The semaphore is never closed.
+        let _alone = if message.history.is_suspect() { self.quarantine.acquire().await.ok() } else { None };
         let version = self.current();
         let Some(event) = version.events.get(&subscription.event).cloned() else {
             return Attempt { message, verdict: Err((Verdict::Return, "the event is no longer declared".to_owned())) };

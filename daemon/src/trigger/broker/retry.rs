@@ -13,6 +13,9 @@ use crate::version::DeliveryRules;
 /// worker sees it.
 const MOST_DEATHS: u32 = 5;
 
+/// So many deaths make a delivery a suspect, which runs while no other suspect does.
+const SUSPECT_AFTER: u32 = 2;
+
 /// What a delivery has been through.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct History {
@@ -20,6 +23,13 @@ pub(super) struct History {
     pub(super) attempts: u32,
     /// Workers that died while they ran it.
     pub(super) deaths: u32,
+}
+
+impl History {
+    /// Whether it may be the one that kills its workers.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.deaths >= SUSPECT_AFTER
+    }
 }
 
 /// What is to be done.
