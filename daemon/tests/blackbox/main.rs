@@ -1,5 +1,6 @@
 //! Does the released binary keep its word? Real projects, real interpreters, real sockets, seen from outside.
 
+mod chaos;
 mod cli;
 mod cli_daemon;
 mod cli_schema;
