@@ -47,18 +47,19 @@ fn killed_workers_cost_their_requests_an_answer_and_no_event_its_delivery() {
         );
     let daemon = project.dev();
     let (stop, next, answered) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(BTreeSet::new()));
+    let ask = || {
+        while !stop.load(Ordering::Relaxed) {
+            let number = next.fetch_add(1, Ordering::Relaxed).to_string();
+            let answer = daemon.get(&format!("/go/{number}"));
+            assert!([200, 502].contains(&answer.status), "{answer:?}");
+            if answer.status == 200 {
+                answered.lock().unwrap().insert(number);
+            }
+        }
+    };
     thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    let number = next.fetch_add(1, Ordering::Relaxed).to_string();
-                    let answer = daemon.get(&format!("/go/{number}"));
-                    assert!([200, 502].contains(&answer.status), "{answer:?}");
-                    if answer.status == 200 {
-                        answered.lock().unwrap().insert(number);
-                    }
-                }
-            });
+            scope.spawn(ask);
         }
         for _ in 0..kills {
             let before = next.load(Ordering::Relaxed);
