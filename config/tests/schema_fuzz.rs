@@ -1,5 +1,5 @@
 //! Does any text make the schema language panic? Mutations of the fixtures, for `ROHAS_FUZZ_SECONDS` (2 without it).
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::path::Path;

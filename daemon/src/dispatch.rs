@@ -164,6 +164,7 @@ impl Error {
             Self::Host(HostError::WorkerDied(_)) => "worker_died",
             Self::Host(HostError::NotLoaded(_)) => "handler_not_loaded",
             Self::Host(HostError::Busy) | Self::Publish(_) | Self::NoRoom => "too_busy",
+            Self::Host(HostError::TooLarge(_)) => "too_large",
             Self::Host(HostError::Closed) => "shutting_down",
             Self::Emit(error) => error.code(),
         }
@@ -174,7 +175,7 @@ fn host_status(error: &HostError) -> Status {
     match error {
         HostError::TimedOut | HostError::NeverStarted => Status::TimedOut,
         HostError::WorkerDied(_) => Status::Crashed,
-        HostError::NotLoaded(_) => Status::Failed,
+        HostError::NotLoaded(_) | HostError::TooLarge(_) => Status::Failed,
         HostError::Busy => Status::Busy,
         HostError::Closed => Status::Cancelled,
     }

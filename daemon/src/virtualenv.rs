@@ -50,7 +50,10 @@ pub(crate) fn prepare(
     }
     let requirements = root.join("requirements.txt");
     let wanted = fingerprint(&requirements)?;
-    if ours && fs::read_to_string(root.join(STAMP)).is_ok_and(|stamp| stamp.trim() == wanted) {
+    if ours
+        && interpreter.is_projects_own()
+        && fs::read_to_string(root.join(STAMP)).is_ok_and(|stamp| stamp.trim() == wanted)
+    {
         return Ok(());
     }
     if !install {
@@ -60,6 +63,9 @@ pub(crate) fn prepare(
     let uv = which(surroundings, "uv");
     if !interpreter.is_projects_own() {
         make(root, &interpreter.path, uv.as_deref())?;
+        // From here on the environment is known as ours: should installing fail, the next start installs again.
+        let stamp = root.join(STAMP);
+        fs::write(&stamp, "").map_err(|source| Error::Io { path: stamp, source })?;
     }
     if requirements.exists() {
         install_requirements(root, uv.as_deref())?;

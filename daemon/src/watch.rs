@@ -25,6 +25,8 @@ pub(crate) struct Watcher {
     root: PathBuf,
     watcher: RecommendedWatcher,
     hints: mpsc::Receiver<()>,
+    /// A hint has come and nobody has looked since; kept here because waiting for quiet may be cancelled.
+    hinted: bool,
     fingerprint: u64,
 }
 
@@ -41,7 +43,7 @@ impl Watcher {
                 tracing::trace!("a look at the files is already due");
             }
         })?;
-        let mut watcher = Self { root: root.to_owned(), watcher, hints, fingerprint: 0 };
+        let mut watcher = Self { root: root.to_owned(), watcher, hints, hinted: false, fingerprint: 0 };
         watcher.watch_all()?;
         watcher.fingerprint = watcher.look();
         Ok(watcher)
@@ -68,9 +70,10 @@ impl Watcher {
     /// Waits until contents differ from those last known, and takes the new ones as known.
     pub(crate) async fn changed(&mut self) {
         loop {
-            if self.hints.recv().await.is_none() {
+            if !self.hinted && self.hints.recv().await.is_none() {
                 return std::future::pending().await;
             }
+            self.hinted = true;
             let impatience = sleep(IMPATIENCE);
             tokio::pin!(impatience);
             while let Ok(Some(())) = timeout(SETTLED, self.hints.recv()).await {
@@ -81,6 +84,7 @@ impl Watcher {
             if let Err(error) = self.watch_all() {
                 tracing::warn!(%error, "a directory cannot be watched");
             }
+            self.hinted = false;
             let fingerprint = self.look();
             if fingerprint != self.fingerprint {
                 self.fingerprint = fingerprint;
@@ -111,7 +115,8 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let path = entry.path();
-        if path.is_dir() {
+        // Links to directories are not followed: they may lead in circles.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             if !IGNORED.contains(&&*name) && !name.starts_with('.') {
                 collect(&path, files);
             }

@@ -37,6 +37,9 @@ pub enum Error {
     /// The handler could not be loaded; the report says why.
     #[error("{0}")]
     NotLoaded(String),
+    /// The payload does not fit into a message to a worker.
+    #[error("a payload of {0} bytes is more than a worker can be given")]
+    TooLarge(usize),
     /// Too many calls wait for a worker.
     #[error("too many calls are waiting for a worker")]
     Busy,

@@ -25,6 +25,8 @@ use crate::publish::{self, Cause};
 use crate::recorder::Recorder;
 use crate::trigger::http::ErrorBody;
 
+/// Pause after an accept that failed, so that running out of descriptors does not become a busy loop.
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 /// Longest path of a Unix socket on Linux.
 const MAX_PATH: usize = 107;
 
@@ -77,6 +79,7 @@ impl Socket {
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     tracing::warn!(%error, "a command could not connect");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };

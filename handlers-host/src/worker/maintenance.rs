@@ -52,7 +52,9 @@ impl Shared {
 
     fn busy(&self) -> bool {
         let state = self.state();
-        let quiet = |worker: &Worker| worker.phase == Phase::Ready && worker.in_flight == 0 && !worker.blocked;
+        let quiet = |worker: &Worker| {
+            worker.phase == Phase::Ready && worker.in_flight == 0 && !worker.blocked && worker.due.is_none()
+        };
         !(state.waiting.is_empty() && state.workers.len() == self.options.workers && state.workers.iter().all(quiet))
     }
 
@@ -66,7 +68,7 @@ impl Shared {
             }
             self.check_expired(worker, now);
             if self.options.recycle_after.is_some_and(|calls| worker.handled >= calls) {
-                retire(worker, "it has run as many calls as recycle_after allows");
+                worker.due.get_or_insert("it has run as many calls as recycle_after allows");
             }
             if hangs(worker, now) {
                 hanging.push(worker.number);
@@ -75,6 +77,7 @@ impl Shared {
         for number in hanging {
             state.move_unstarted(number);
         }
+        self.retire_due(&mut state);
         end_retired(&mut state, now);
         self.retire_spare(&mut state);
     }
@@ -85,7 +88,7 @@ impl Shared {
             return;
         }
         if worker.last_pong.is_some_and(|pong| pong >= expired) {
-            retire(worker, "a handler ran on after its deadline");
+            worker.due.get_or_insert("a handler ran on after its deadline");
         } else if !worker.kill.is_cancelled() {
             tracing::warn!(pid = worker.pid, "a handler blocks its worker beyond its deadline; the worker is killed");
             worker.kill.cancel();
@@ -109,7 +112,8 @@ impl Shared {
         loop {
             {
                 let state = self.state();
-                let usable = |worker: &&Worker| worker.phase != Phase::Retiring && !worker.blocked;
+                let usable =
+                    |worker: &&Worker| worker.phase != Phase::Retiring && !worker.blocked && worker.due.is_none();
                 let enough = state.workers.iter().filter(usable).count() >= self.options.workers;
                 if enough || state.workers.len() > 2 * self.options.workers || !state.may_start(now) {
                     return;
@@ -124,9 +128,22 @@ impl Shared {
         }
     }
 
+    /// Workers that are due go on until their replacements are ready.
+    fn retire_due(&self, state: &mut State) {
+        let lasting = |worker: &&Worker| worker.phase == Phase::Ready && !worker.blocked && worker.due.is_none();
+        if state.workers.iter().filter(lasting).count() < self.options.workers {
+            return;
+        }
+        for worker in &mut state.workers {
+            if let Some(reason) = worker.due {
+                retire(worker, reason);
+            }
+        }
+    }
+
     /// After a hanging worker has come back there is one too many.
     fn retire_spare(&self, state: &mut State) {
-        let usable = |worker: &&mut Worker| worker.phase == Phase::Ready && !worker.blocked;
+        let usable = |worker: &&mut Worker| worker.phase == Phase::Ready && !worker.blocked && worker.due.is_none();
         let count = state.workers.iter_mut().filter(usable).count();
         if count > self.options.workers
             && let Some(worker) = state.workers.iter_mut().filter(usable).find(|worker| worker.in_flight == 0)

@@ -27,6 +27,11 @@ use crate::worker::state::{Expired, Phase, SLOTS, State};
 
 /// How long a worker may take from its start until its handlers are loaded.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much room there is for a read, and when it is made anew, in bytes.
+const READ: usize = 64 << 10;
+const MIN_READ: usize = 8 << 10;
+/// What a frame may hold besides a call's payload, in bytes.
+const MAX_HEADER: usize = 1 << 20;
 
 /// How a pool is to be run.
 #[derive(Debug, Clone)]
@@ -138,6 +143,9 @@ impl Host for Pool {
         if let Some(error) = self.shared.load_error(invocation.handler) {
             return refused(HostError::NotLoaded(error));
         }
+        if invocation.body.len() > protocol::MAX_FRAME - MAX_HEADER {
+            return refused(HostError::TooLarge(invocation.body.len()));
+        }
         let deadline = invocation.deadline;
         let (reply, mut answer) = oneshot::channel();
         let key = {
@@ -202,9 +210,14 @@ impl Shared {
             self.tracker.spawn(process::log_output(stderr, pid, "stderr"));
         }
         let (reading, writing) = socket.into_split();
+        // Only the reader says that the socket has ended: what a dying worker answered before is in there and counts.
+        let writing = async {
+            self.write(number, writing, &wake).await;
+            std::future::pending::<String>().await
+        };
         let reason = tokio::select! {
             reason = self.read(number, reading) => reason,
-            () = self.write(number, writing, &wake) => "its socket closed".to_owned(),
+            never = writing => never,
             () = kill.cancelled() => "it was stopped by the daemon".to_owned(),
         };
         let status = timeout(self.exit_grace(&kill), child.wait()).await;
@@ -228,20 +241,22 @@ impl Shared {
     }
 
     fn ended(&self, number: u64, pid: u32, reason: &str) {
-        let was_loading = {
-            let mut state = self.state();
-            let loading = state.worker(number).is_some_and(|worker| worker.phase == Phase::Starting);
-            state.remove_worker(number, reason);
-            if loading {
-                state.failed_to_start();
-            }
-            loading
-        };
-        if was_loading {
+        let mut state = self.state();
+        let (phase, killed) =
+            state.worker(number).map_or((Phase::Retiring, true), |worker| (worker.phase, worker.kill.is_cancelled()));
+        state.remove_worker(number, reason);
+        if phase == Phase::Starting {
+            state.failed_to_start();
+        }
+        let others_start = state.workers.iter().any(|worker| worker.phase == Phase::Starting);
+        drop(state);
+        if phase == Phase::Starting && !others_start {
             self.announce(Err(StartError::Load(format!("it ended while loading: {reason}"))));
         }
-        if !self.closing.is_cancelled() {
+        if phase == Phase::Retiring || killed || self.closing.is_cancelled() {
             tracing::debug!(pid, reason, "a worker ended");
+        } else {
+            tracing::warn!(pid, reason, loading = phase == Phase::Starting, "a worker died and is replaced");
         }
         self.changed.notify_one();
     }
@@ -261,7 +276,10 @@ impl Shared {
         let loaded_by = Instant::now() + LOAD_TIMEOUT;
         let mut loaded = false;
         loop {
-            decoder.buffer().reserve(64 << 10);
+            // Replies share the buffer they came in; a new one for each read would let a small reply pin all of it.
+            if decoder.buffer().spare_capacity_mut().len() < MIN_READ {
+                decoder.buffer().reserve(READ);
+            }
             let read = if loaded {
                 socket.read_buf(decoder.buffer()).await
             } else {

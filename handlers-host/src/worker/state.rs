@@ -37,6 +37,8 @@ pub(super) struct Worker {
     pub(super) number: u64,
     pub(super) pid: u32,
     pub(super) phase: Phase,
+    /// Why it is to be replaced as soon as there are enough others.
+    pub(super) due: Option<&'static str>,
     /// Its loop has not turned for a while: it gets no calls until it answers.
     pub(super) blocked: bool,
     /// The last ping and when it was sent, until its answer.
@@ -83,6 +85,7 @@ impl State {
             number,
             pid,
             phase: Phase::Starting,
+            due: None,
             blocked: false,
             ping: None,
             last_pong: None,
@@ -160,7 +163,6 @@ impl State {
 
     /// Gives waiting calls to workers that have room.
     pub(super) fn pump(&mut self) {
-        self.waiting.retain(|call| !call.answered());
         while !self.waiting.is_empty() {
             let Some(worker) = least_loaded(&mut self.workers) else { return };
             if let Some(call) = self.waiting.pop_front() {
@@ -316,18 +318,24 @@ impl Worker {
 
     /// When the oldest call that the worker has not begun was given to it.
     pub(super) fn oldest_unstarted(&self) -> Option<Instant> {
+        if self.in_flight == 0 {
+            return None;
+        }
         let unstarted = |call: &&Call| !call.answered() && !self.slots.entered(slot_word(call.id), call.id);
         self.calls.iter().flatten().filter(unstarted).map(|call| call.offered).min()
     }
 
     /// When the first of the calls that are still running was ended for the caller.
     pub(super) fn oldest_expired(&self) -> Option<Instant> {
+        if self.in_flight == 0 {
+            return None;
+        }
         self.calls.iter().flatten().filter_map(|call| call.expired).min()
     }
 
     /// Whether somebody still waits for a call of this worker.
     pub(super) fn awaited(&self) -> bool {
-        self.calls.iter().flatten().any(|call| !call.answered())
+        self.in_flight > 0 && self.calls.iter().flatten().any(|call| !call.answered())
     }
 }
 

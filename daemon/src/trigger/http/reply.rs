@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
+use rohas_adapters::broker;
 use rohas_handlers_host::{Completed, HandlerError, HostError};
 use serde::Serialize;
 use serde_json::Value;
@@ -80,6 +81,9 @@ impl ErrorBody {
             dispatch::Error::Emit(emit) => {
                 Self::unexpected(StatusCode::INTERNAL_SERVER_ERROR, error.code(), &emit.to_string(), development)
             }
+            dispatch::Error::Publish(publish @ broker::Error::TooLarge { .. }) => {
+                Self::unexpected(StatusCode::INTERNAL_SERVER_ERROR, "invalid_emit", &publish.to_string(), development)
+            }
             dispatch::Error::Publish(_) | dispatch::Error::NoRoom => Self {
                 retry_after: Some(1),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error.code(), "the queues are full; try again later")
@@ -89,7 +93,9 @@ impl ErrorBody {
 
     fn of_handler(error: &HandlerError, fallback: StatusCode, development: bool) -> Self {
         let code = error.code.as_deref().unwrap_or("handler_failed");
-        let status = error.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(fallback);
+        let chosen = error.status.and_then(|status| StatusCode::from_u16(status).ok());
+        // Anything else is no error to a client, and some of it hyper could not send.
+        let status = chosen.filter(|status| status.is_client_error() || status.is_server_error()).unwrap_or(fallback);
         if !error.expected {
             let text = if error.kind.is_empty() {
                 error.message.clone()
@@ -117,6 +123,7 @@ impl ErrorBody {
                 let message = format!("the handler could not be loaded: {text}");
                 Self::unexpected(StatusCode::INTERNAL_SERVER_ERROR, code, &message, development)
             }
+            HostError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, code, error.to_string()),
             HostError::Busy | HostError::Closed => {
                 Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string()) }
             }
