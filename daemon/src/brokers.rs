@@ -70,7 +70,8 @@ impl Brokers {
         &self.brokers[&self.name(event)]
     }
 
-    fn divide(&self, publications: Vec<Publication>) -> Vec<(&Arc<dyn Broker>, Vec<Publication>)> {
+    /// Which broker gets which of these.
+    pub(crate) fn divide(&self, publications: Vec<Publication>) -> Vec<(&Arc<dyn Broker>, Vec<Publication>)> {
         let mut parts: Vec<(&Arc<dyn Broker>, Vec<Publication>)> = Vec::new();
         for publication in publications {
             let broker = self.of(&publication.envelope.event);

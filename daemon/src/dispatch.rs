@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rohas_adapters::broker::{self, Publication};
+use rohas_adapters::broker::{self, Broker, Publication};
 use rohas_handlers_host::{Completed, HandlerError, HostError, Input, Invocation, Outcome};
 use rohas_telemetry::{Phase, Status};
 use uuid::Uuid;
@@ -121,14 +121,28 @@ async fn publish_all(
             Ok(outcome) => outcome.map_err(Error::Publish),
             Err(_elapsed) => Err(Error::NoRoom),
         },
-        Room::Try => loop {
-            match brokers.try_publish(publications.clone()).await {
-                Err(broker::Error::Full { .. }) if tokio::time::Instant::now() + ROOM_PAUSE < deadline => {
-                    tokio::time::sleep(ROOM_PAUSE).await;
-                }
-                outcome => return outcome.map_err(Error::Publish),
+        Room::Try => {
+            // Broker by broker: what one of them has taken is not offered to it again.
+            for (broker, part) in brokers.divide(publications) {
+                try_until(&**broker, &part, deadline).await.map_err(Error::Publish)?;
             }
-        },
+            Ok(())
+        }
+    }
+}
+
+async fn try_until(
+    broker: &dyn Broker,
+    publications: &[Publication],
+    deadline: tokio::time::Instant,
+) -> Result<(), broker::Error> {
+    loop {
+        match broker.try_publish(publications.to_vec()).await {
+            Err(broker::Error::Full { .. }) if tokio::time::Instant::now() + ROOM_PAUSE < deadline => {
+                tokio::time::sleep(ROOM_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
     }
 }
 

@@ -67,6 +67,14 @@ impl Phase {
         }
     }
 
+    /// An answer is still being written: a client that takes its time is not idle.
+    fn sent(&self, outcome: &Poll<io::Result<usize>>) {
+        let progress = matches!(outcome, Poll::Ready(Ok(bytes)) if *bytes > 0);
+        if progress && self.state.load(Ordering::Relaxed) % PHASES == IDLE {
+            self.set(IDLE);
+        }
+    }
+
     /// The client is still sending what nobody will read.
     pub(super) fn linger(&self) {
         self.linger.store(true, Ordering::Relaxed);
@@ -234,7 +242,9 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.phase.sent(&outcome);
+        outcome
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -257,7 +267,9 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
+        self.phase.sent(&outcome);
+        outcome
     }
 
     fn is_write_vectored(&self) -> bool {
