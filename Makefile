@@ -8,7 +8,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rohas/target
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: ## install what the build needs and this machine lacks (by apt)
@@ -37,6 +37,10 @@ bench: ## measure HTTP against FastAPI and Granian in one interleaved run
 .PHONY: fuzz
 fuzz: ## the fuzzing tests for FUZZ_SECONDS each (600); `make test` runs the same ones briefly
 	@scripts/fuzz
+
+.PHONY: endurance
+endurance: ## 200 reloads and 100 killed workers in a row (ROHAS_LONG=1); `make test` has short versions
+	@scripts/endurance
 
 .PHONY: clean
 clean: ## remove what building and running left in this clone and in the target directory
