@@ -142,15 +142,19 @@ fn automatic_payload(route: &EventRoute, completed: &Completed, incoming: Option
 /// Fits a payload to its type. Two habits of projects written for the original are understood: a scalar given as the
 /// member `payload` or as the only member of an object, and snake_case names for camelCase fields.
 fn fit(route: &EventRoute, payload: &Bytes) -> Result<Payload, Error> {
-    let value = parse(route, payload)?;
-    let faults = match check(route, value.clone()) {
-        Ok(fitting) => return Ok(fitting),
+    let mut value = parse(route, payload)?;
+    let faults = match route.payload.check(&mut value) {
+        // Copied, because what it is a part of may be a large frame with many replies.
+        Ok(Changed::No) if !payload.is_empty() => return Ok(Payload { data: Bytes::copy_from_slice(payload), value }),
+        Ok(_) => return Ok(Payload { data: Bytes::from(value.to_string()), value }),
         Err(faults) => faults,
     };
-    let other = match value {
-        Value::Object(members) if route.structured => Some(Value::Object(
-            members.into_iter().map(|(name, value)| (camel_case(&name).into_owned(), value)).collect(),
-        )),
+    // The check may have changed parts of a value that does not fit as a whole.
+    let other = match parse(route, payload)? {
+        Value::Object(members) if route.structured => {
+            let members = members.into_iter().map(|(name, value)| (camel_case(&name).into_owned(), value));
+            Some(Value::Object(members.collect()))
+        }
         Value::Object(mut members) => match members.remove("payload") {
             Some(value) => Some(value),
             None if members.len() == 1 => members.into_iter().next().map(|(_, value)| value),
