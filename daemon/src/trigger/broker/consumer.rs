@@ -1,9 +1,11 @@
 //! How does one subscription work off its messages, and how do reload and drain reach it?
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use rohas_adapters::broker::{Consumer, Delivery, Subscription};
 use rohas_handlers_host::Input;
 use rohas_handlers_host::invocation::EventInput;
@@ -242,21 +244,22 @@ fn key_of(message: &Message) -> Option<Arc<str>> {
 }
 
 impl App {
-    /// Runs one attempt on the version that is current now.
+    /// Runs one attempt on the version that is current now. Whatever happens in it, the message comes back.
     async fn attempt(self: Arc<Self>, subscription: Subscription, mut message: Message) -> Attempt {
+        let attempt = AssertUnwindSafe(self.try_attempt(&subscription, &mut message)).catch_unwind().await;
+        let verdict = attempt.unwrap_or_else(|_panic| Err((Verdict::GiveUp, "internal error: it panicked".to_owned())));
+        Attempt { message, verdict }
+    }
+
+    async fn try_attempt(&self, subscription: &Subscription, message: &mut Message) -> Result<(), (Verdict, String)> {
         // Without this, one that kills every worker takes those that run beside it along, again and again, until they are given
         // up with it. The semaphore is never closed.
         let _alone = if message.history.is_suspect() { self.quarantine.acquire().await.ok() } else { None };
         let version = self.current();
-        let Some(event) = version.events.get(&subscription.event).cloned() else {
-            return Attempt { message, verdict: Err((Verdict::Return, "the event is no longer declared".to_owned())) };
-        };
-        let Some(handler) = event.handlers.iter().find(|handler| handler.name == subscription.handler).cloned() else {
-            return Attempt {
-                message,
-                verdict: Err((Verdict::Return, "the handler is no longer declared".to_owned())),
-            };
-        };
+        let gone = |what: &str| (Verdict::Return, format!("the {what} is no longer declared"));
+        let event = version.events.get(&subscription.event).cloned().ok_or_else(|| gone("event"))?;
+        let handler = event.handlers.iter().find(|handler| handler.name == subscription.handler);
+        let handler = handler.cloned().ok_or_else(|| gone("handler"))?;
         let envelope = &message.delivery.envelope;
         let mut recorder = Recorder::begin(Kind::Delivery, &event.name, envelope.trace);
         let attempt = message.history.attempts + message.history.deaths + 1;
@@ -278,18 +281,15 @@ impl App {
             body: envelope.data.clone(),
             room: Room::Try,
         };
-        let verdict = match dispatch::run(work, &self.brokers, &mut recorder).await {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                error.record(&mut recorder);
-                let verdict = retry::judge(&error, &event.delivery, &mut message.history, fastrand::f64());
-                tracing::warn!(
-                    %subscription, attempt, error = %error, again = matches!(verdict, Verdict::Again(_)), "a handler failed"
-                );
-                Err((verdict, error.to_string()))
-            }
-        };
+        let outcome = dispatch::run(work, &self.brokers, &mut recorder).await;
+        let verdict = outcome.map(|_completed| ()).map_err(|error| {
+            error.record(&mut recorder);
+            let verdict = retry::judge(&error, &event.delivery, &mut message.history, fastrand::f64());
+            let again = matches!(verdict, Verdict::Again(_));
+            tracing::warn!(%subscription, attempt, %error, again, "a handler failed");
+            (verdict, error.to_string())
+        });
         recorder.finish(&self.telemetry);
-        Attempt { message, verdict }
+        verdict
     }
 }
