@@ -61,12 +61,6 @@ impl TraceContext {
         let context = Self { trace_id: from_hex(trace)?, parent: from_hex(parent)? };
         (context.trace_id != [0; 16] && context.parent != [0; 8]).then_some(context)
     }
-
-    /// The trace id as 32 hexadecimal digits.
-    #[must_use]
-    pub fn trace_id_text(&self) -> String {
-        Hex(&self.trace_id).to_string()
-    }
 }
 
 /// Writes the `traceparent` header; every trace is recorded, so the sampled flag is set.
@@ -77,7 +71,7 @@ impl fmt::Display for TraceContext {
 }
 
 /// Bytes as lower-case hexadecimal digits.
-pub struct Hex<'a>(pub &'a [u8]);
+struct Hex<'a>(&'a [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

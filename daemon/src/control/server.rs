@@ -23,10 +23,8 @@ use crate::app::App;
 use crate::control::{self, Published, Status, Subscription, TraceQuery};
 use crate::publish::{self, Cause};
 use crate::recorder::Recorder;
-use crate::trigger::http::ErrorBody;
+use crate::trigger::http::{ACCEPT_PAUSE, ErrorBody};
 
-/// Pause after an accept that failed, so that running out of descriptors does not become a busy loop.
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 /// Longest path of a Unix socket on Linux.
 const MAX_PATH: usize = 107;
 

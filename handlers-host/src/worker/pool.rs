@@ -118,12 +118,6 @@ impl Pool {
             Ok(None) | Err(_) => Err(StartError::Load("the pool ended while it started".to_owned())),
         }
     }
-
-    /// Process ids of the workers, for people who look.
-    #[must_use]
-    pub fn pids(&self) -> Vec<u32> {
-        self.shared.state().workers.iter().map(|worker| worker.pid).collect()
-    }
 }
 
 impl Drop for Pool {

@@ -22,7 +22,7 @@ use crate::trigger::http::connection::{Connection, Limits, Phase};
 use crate::trigger::http::guard::{MAX_HEAD, MAX_HEADERS};
 
 /// Pause after an accept that failed, so that running out of descriptors does not become a busy loop.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A bound port.
 pub(crate) struct Listener {
@@ -89,7 +89,7 @@ async fn serve(app: Arc<App>, stream: TcpStream, peer: SocketAddr, limits: Limit
         phase.busy();
         let (app, phase) = (Arc::clone(&app), Arc::clone(&phase));
         async move {
-            let response = app.site().respond(request.map(Body::new) as Request, peer, &phase).await;
+            let response = app.site().respond(request.map(Body::new) as Request, &phase).await;
             phase.idle();
             Ok::<_, std::convert::Infallible>(response)
         }

@@ -7,6 +7,6 @@ mod reply;
 mod request;
 mod routes;
 
-pub(crate) use accept::Listener;
+pub(crate) use accept::{ACCEPT_PAUSE, Listener};
 pub(crate) use reply::ErrorBody;
 pub(crate) use routes::Site;

@@ -1,7 +1,6 @@
 //! Which api does a request go to, and what happens to it on the way? axum finds the route; the rest is one visible stack.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Weak};
 
 use axum::Router;
@@ -76,7 +75,7 @@ impl Site {
     }
 
     /// Answers one request.
-    pub(super) async fn respond(&self, mut request: Request, _peer: SocketAddr, phase: &Arc<Phase>) -> Response {
+    pub(super) async fn respond(&self, mut request: Request, phase: &Arc<Phase>) -> Response {
         let given = given_request_id(request.headers()).cloned();
         let mut response = if let Some(refusal) = phase.refusal().filter(|_| request.method() == REFUSED_METHOD) {
             phase.linger();
