@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
+use rohas_adapters::broker;
 use rohas_telemetry::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +26,7 @@ pub(crate) struct App {
     pub(crate) requests: Gauge,
     /// Deliveries suspected of killing their workers run one at a time: whoever runs one holds the permit.
     pub(crate) quarantine: Semaphore,
-    /// The present version. Swapped by `install` only.
+    /// The present version. Swapped by [`App::install`] only.
     site: ArcSwap<Site>,
     ready: AtomicBool,
 }
@@ -40,33 +41,47 @@ pub(crate) struct Entered {
 }
 
 impl App {
-    /// An app that serves its first version from the beginning; it takes in work once [`App::open`] is called.
-    pub(crate) fn new(brokers: Brokers, telemetry: Handle, tracker: TaskTracker, version: Arc<Version>) -> Arc<Self> {
-        Arc::new_cyclic(|app| Self {
+    /// An app that consumes for its first version, and is ready for requests once [`App::open`] is called.
+    ///
+    /// # Errors
+    /// When a broker refuses a subscription.
+    pub(crate) async fn start(
+        brokers: Brokers,
+        telemetry: Handle,
+        tracker: TaskTracker,
+        version: Arc<Version>,
+    ) -> Result<(Arc<Self>, Subscriptions), broker::Error> {
+        let mut subscriptions = Subscriptions::default();
+        let opened = subscriptions.open(&brokers, &version).await?;
+        brokers.assign(&version.schema);
+        let app = Arc::new_cyclic(|app| Self {
             brokers,
             telemetry,
             tracker,
             intake: CancellationToken::new(),
             requests: Gauge::default(),
             quarantine: Semaphore::new(1),
-            site: ArcSwap::from_pointee(Site::new(app, version)),
+            site: ArcSwap::from_pointee(Site::new(app, Arc::clone(&version))),
             ready: AtomicBool::new(false),
-        })
+        });
+        subscriptions.follow(&app, &version, opened).await;
+        Ok((app, subscriptions))
     }
 
-    /// Lets a version take over: first its subscriptions, so that nothing it publishes finds no queue, then its routes.
-    /// What runs stays on the version it started on.
+    /// Lets a version take over. Its subscriptions come first, so that nothing it publishes finds no queue; then its routes;
+    /// then the consumers, which run messages on the version that is current. What runs stays on the version it started on.
     ///
     /// # Errors
-    /// When a broker refuses a subscription; the old version then goes on.
+    /// When a broker refuses a subscription; the old version then goes on as if nothing had been tried.
     pub(crate) async fn install(
         self: &Arc<Self>,
         version: Arc<Version>,
         subscriptions: &mut Subscriptions,
-    ) -> Result<(), rohas_adapters::broker::Error> {
+    ) -> Result<(), broker::Error> {
+        let opened = subscriptions.open(&self.brokers, &version).await?;
         self.brokers.assign(&version.schema);
-        subscriptions.follow(self, &version).await?;
-        self.site.store(Arc::new(Site::new(&Arc::downgrade(self), version)));
+        self.site.store(Arc::new(Site::new(&Arc::downgrade(self), Arc::clone(&version))));
+        subscriptions.follow(self, &version, opened).await;
         Ok(())
     }
 
@@ -110,3 +125,6 @@ impl Drop for Entered {
         self.app.requests.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,11 @@ impl Brokers {
         Self { brokers: all.map(|(name, adapter)| (name, open(adapter))).collect(), names: RwLock::default() }
     }
 
+    #[cfg(test)]
+    pub(crate) fn only(broker: Arc<dyn Broker>) -> Self {
+        Self { brokers: [(String::new(), broker)].into(), names: RwLock::default() }
+    }
+
     /// Takes over which event goes where.
     pub(crate) fn assign(&self, schema: &Schema) {
         let names = schema.events.values().map(|event| (event.name.clone(), event.adapter.clone().unwrap_or_default()));
@@ -36,8 +41,18 @@ impl Brokers {
         names.get(event).filter(|name| self.brokers.contains_key(*name)).cloned().unwrap_or_default()
     }
 
-    pub(crate) async fn subscribe(&self, subscription: &Subscription) -> Result<Arc<dyn Consumer>, Error> {
-        self.of(&subscription.event).subscribe(subscription).await
+    /// The name of the broker that carries an event once this schema is assigned.
+    pub(crate) fn name_in<'s>(&self, schema: &'s Schema, event: &str) -> &'s str {
+        let named = schema.events.get(event).and_then(|event| event.adapter.as_deref());
+        named.filter(|name| self.brokers.contains_key(*name)).unwrap_or_default()
+    }
+
+    pub(crate) async fn subscribe(
+        &self,
+        broker: &str,
+        subscription: &Subscription,
+    ) -> Result<Arc<dyn Consumer>, Error> {
+        self.brokers[broker].subscribe(subscription).await
     }
 
     /// Lets nothing new enter a subscription that the schema no longer declares at that broker.

@@ -1,11 +1,14 @@
 //! How does a daemon live? Lock, check, open, bind, load, serve, reload, drain: in this order, and back.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rohas_config::schema::Schema;
 use rohas_handlers_host::load::Report;
 use rohas_telemetry::Service;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
@@ -23,6 +26,9 @@ use crate::workers::{self, Surroundings};
 
 /// How long workers and connections may take to end after the drain grace.
 const END_PATIENCE: Duration = Duration::from_secs(1);
+
+/// After this long somebody at the screen wants to know what is being waited for.
+const LONG_LOAD: Duration = Duration::from_secs(3);
 
 /// How a daemon is to be run.
 pub(crate) struct Plan {
@@ -62,7 +68,10 @@ pub(crate) enum Error {
 pub(crate) async fn run(plan: Plan) -> Result<(), Error> {
     let _lock = Lock::take(&plan.project.root)?;
     let mut signals = Signals::new().map_err(Error::Signals)?;
-    let Some((sound, watcher)) = first_sound(&plan, &mut signals).await? else { return Ok(()) };
+    let (sound, mut watcher) = tokio::select! {
+        first = first_sound(&plan) => first?,
+        () = signals.stop() => return Ok(()),
+    };
     plan.screen.warnings(&sound);
 
     let settings = Arc::clone(&sound.settings);
@@ -73,18 +82,16 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Error> {
     let bound = listener.address().map_err(|source| Error::Bind { address, source })?;
 
     let tracker = TaskTracker::new();
-    let version = tokio::select! {
-        version = load(&plan, &sound, 1, &tracker) => version?,
+    let (sound, version) = tokio::select! {
+        first = first_version(&plan, sound, watcher.as_mut(), &tracker) => first?,
         () = signals.stop() => return Ok(()),
     };
+    plan.screen.needs_restart(&settings, &sound.settings);
     let broken = plan.screen.load_errors(&version.handlers, &version.host.report());
     if broken && !plan.development {
         return Err(Error::Handlers);
     }
-    let app = App::new(Brokers::new(&settings), telemetry, tracker, Arc::clone(&version));
-    let mut subscriptions = Subscriptions::default();
-    app.install(Arc::clone(&version), &mut subscriptions).await?;
-    drop(version);
+    let (app, subscriptions) = App::start(Brokers::new(&settings), telemetry, tracker, version).await?;
     let control = control::Socket::bind(&plan.project.root, bound)
         .map_err(|(path, source)| Error::Control { path: path.display().to_string(), source })?;
     app.tracker.spawn(control.run(Arc::clone(&app)));
@@ -110,45 +117,93 @@ async fn changed(watcher: Option<&mut Watcher>) {
     }
 }
 
-/// Reads the project. In development a broken schema is shown and waited for; `None` when it is stopped meanwhile.
-async fn first_sound(plan: &Plan, signals: &mut Signals) -> Result<Option<(Sound, Option<Watcher>)>, Error> {
+/// Reads the project for the first time, in development with a watcher of its files.
+async fn first_sound(plan: &Plan) -> Result<(Sound, Option<Watcher>), Error> {
     if !plan.development {
-        let sound = plan.project.read(true)?;
+        let sound = read(plan, true).await?;
         sound.check_generated(&plan.project.root)?;
-        return Ok(Some((sound, None)));
+        return Ok((sound, None));
     }
     // The settings come first: a daemon whose configuration is broken has nothing to wait for.
-    plan.project.settings().map_err(Unsound::from)?;
+    plan.project.runnable_settings()?;
     let mut watcher = Watcher::new(&plan.project.root)?;
+    let sound = mended(plan, &mut watcher).await?;
+    Ok((sound, Some(watcher)))
+}
+
+/// Reads the project and generates its code. What is wrong with it is shown, and mending it is waited for.
+async fn mended(plan: &Plan, watcher: &mut Watcher) -> Result<Sound, Error> {
     loop {
-        match plan.project.read(false) {
+        match read(plan, false).await {
             Ok(sound) => {
-                let generated = generate(plan, &sound)?;
-                watcher.settle();
+                let generated = generate(plan, &sound).await?;
+                watcher.settle().await;
                 // What was only missing a moment ago, such as a handler's file, may have been made now.
-                let sound = if generated { plan.project.read(false)? } else { sound };
-                return Ok(Some((sound, Some(watcher))));
+                return if generated { Ok(read(plan, false).await?) } else { Ok(sound) };
             }
-            Err(unsound) if unsound.is_in_schema() => plan.screen.waiting(&unsound),
-            Err(unsound) => return Err(unsound.into()),
+            Err(unsound) => {
+                plan.screen.waiting(&unsound.render(plan.screen.color), "The project has faults.");
+            }
         }
-        tokio::select! {
-            () = watcher.changed() => {}
-            () = signals.stop() => return Ok(None),
-        }
+        watcher.changed().await;
     }
 }
 
+/// Loads the first version. In development, code that does not load is shown and the next edit waited for.
+async fn first_version(
+    plan: &Plan,
+    mut sound: Sound,
+    watcher: Option<&mut Watcher>,
+    tracker: &TaskTracker,
+) -> Result<(Sound, Arc<Version>), Error> {
+    let Some(watcher) = watcher else {
+        let version = load(plan, &sound, 1, tracker).await?;
+        return Ok((sound, version));
+    };
+    loop {
+        let loaded = tokio::select! {
+            loaded = load(plan, &sound, 1, tracker) => Some(loaded),
+            // Code that hangs while it is imported must not keep the edit that mends it waiting.
+            () = watcher.changed() => None,
+        };
+        match loaded {
+            Some(Ok(version)) => return Ok((sound, version)),
+            Some(Err(error)) if error.is_mendable() => {
+                plan.screen.waiting(&format!("error: {error}\n"), "The handlers do not load.");
+                watcher.changed().await;
+            }
+            Some(Err(error)) => return Err(error.into()),
+            None => {}
+        }
+        sound = mended(plan, watcher).await?;
+        plan.screen.warnings(&sound);
+    }
+}
+
+async fn read(plan: &Plan, strict: bool) -> Result<Sound, Unsound> {
+    let project = plan.project.clone();
+    spawn_blocking(move || project.read(strict)).await?
+}
+
 /// Generates code; true when files changed.
-fn generate(plan: &Plan, sound: &Sound) -> Result<bool, Unsound> {
-    let changes = rohas_codegen::sync(&plan.project.root, &sound.generated())?;
+async fn generate(plan: &Plan, sound: &Sound) -> Result<bool, Unsound> {
+    let (root, files) = (plan.project.root.clone(), sound.generated());
+    let changes = spawn_blocking(move || rohas_codegen::sync(&root, &files)).await??;
     plan.screen.generated(&changes);
     Ok(!changes.is_empty())
 }
 
 async fn load(plan: &Plan, sound: &Sound, number: u64, tracker: &TaskTracker) -> Result<Arc<Version>, workers::Error> {
-    let root = &plan.project.root;
-    let (host, handlers) = workers::start(root, sound, &plan.surroundings, plan.development, tracker).await?;
+    let mut starting = pin!(workers::start(&plan.project.root, sound, &plan.surroundings, plan.development, tracker));
+    let started = timeout(LONG_LOAD, starting.as_mut()).await;
+    let started = match started {
+        Ok(started) => started,
+        Err(_elapsed) => {
+            plan.screen.still_loading();
+            starting.await
+        }
+    };
+    let (host, handlers) = started?;
     let project = (Arc::clone(&sound.settings), Arc::clone(&sound.schema));
     Ok(Arc::new(Version::new(number, project, handlers, host, plan.development)))
 }
@@ -193,21 +248,18 @@ impl Reloader<'_> {
             Err(Kept::Unsound(unsound)) => self.plan.screen.kept(&unsound.render(self.plan.screen.color)),
             Err(Kept::Workers(error)) => self.plan.screen.kept(&format!("{error}\n")),
             Err(Kept::Broker(error)) => self.plan.screen.kept(&format!("{error}\n")),
-            Err(Kept::Reader) => self.plan.screen.kept("error: the project could not be read\n"),
             Err(Kept::Handlers) => self.plan.screen.kept(""),
         }
         Reload::Ended
     }
 
     async fn try_reload(&mut self) -> Result<(), Kept> {
-        let project = self.plan.project.clone();
-        let reading = tokio::task::spawn_blocking(move || project.read(false));
-        let sound = reading.await.map_err(|_panicked| Kept::Reader)??;
+        let sound = read(self.plan, false).await?;
         let current = self.app.current();
         self.plan.screen.needs_restart(&current.settings, &sound.settings);
         self.plan.screen.warnings(&sound);
         if sound.schema != self.generated {
-            generate(self.plan, &sound)?;
+            generate(self.plan, &sound).await?;
             self.generated = Arc::clone(&sound.schema);
         }
         let version = tokio::select! {
@@ -247,8 +299,6 @@ enum Kept {
     Broker(rohas_adapters::broker::Error),
     #[error("handlers do not load")]
     Handlers,
-    #[error("the project could not be read")]
-    Reader,
     #[error("the project was edited again")]
     Superseded,
 }

@@ -9,6 +9,7 @@ mod dispatch;
 mod environment;
 mod lifecycle;
 mod lock;
+mod output;
 mod project;
 mod publish;
 mod recorder;

@@ -7,6 +7,7 @@ use rohas_codegen::{File, Stale};
 use rohas_config::project::{self, HandlerDecl, HandlerKind, Language};
 use rohas_config::schema::{self, Checked, Context, Diagnostic, Schema};
 use rohas_config::settings::{self, Loaded, Overrides, Settings};
+use tokio::task::JoinError;
 
 /// A project directory and what stands above its configuration file.
 #[derive(Debug, Clone)]
@@ -40,6 +41,8 @@ pub(crate) enum Unsound {
     Stale(Vec<Stale>),
     #[error(transparent)]
     Generated(#[from] rohas_codegen::Error),
+    #[error("the project could not be read")]
+    Lost(#[from] JoinError),
 }
 
 fn list(stale: &[Stale]) -> String {
@@ -50,11 +53,6 @@ fn list(stale: &[Stale]) -> String {
 }
 
 impl Unsound {
-    /// Whether the fault lies in the schema, which in development may be mended while the daemon waits.
-    pub(crate) fn is_in_schema(&self) -> bool {
-        matches!(self, Self::Schema(_) | Self::Source(_))
-    }
-
     /// The text for a terminal.
     pub(crate) fn render(&self, color: bool) -> String {
         const WIDTH: usize = 110;
@@ -80,6 +78,15 @@ impl Project {
         Settings::load(&self.root, &self.overrides)
     }
 
+    /// The settings of a project that this version of the daemon can run.
+    pub(crate) fn runnable_settings(&self) -> Result<Settings, Unsound> {
+        let settings = self.settings()?.settings;
+        match settings.project.language {
+            Language::Python => Ok(settings),
+            other => Err(Unsound::Language(other)),
+        }
+    }
+
     /// Checks the schema as far as the settings bear on it. `strict` is what `run` asks for.
     pub(crate) fn check(&self, settings: &Settings, strict: bool) -> Result<Checked, schema::source::Error> {
         let sources = schema::load(&self.root, &self.schema)?;
@@ -97,10 +104,7 @@ impl Project {
 
     /// Reads everything and says whether it can run.
     pub(crate) fn read(&self, strict: bool) -> Result<Sound, Unsound> {
-        let settings = self.settings()?.settings;
-        if settings.project.language != Language::Python {
-            return Err(Unsound::Language(settings.project.language));
-        }
+        let settings = self.runnable_settings()?;
         let checked = self.check(&settings, strict)?;
         match checked.schema {
             Some(schema) if !checked.diagnostics.iter().any(Diagnostic::is_error) => {

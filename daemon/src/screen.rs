@@ -2,7 +2,6 @@
 //! in production log records.
 
 use std::fmt;
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -13,7 +12,8 @@ use rohas_config::schema::diagnostic;
 use rohas_config::settings::Settings;
 use rohas_handlers_host::load::Report;
 
-use crate::project::{Sound, Unsound};
+use crate::output;
+use crate::project::Sound;
 use crate::version::Version;
 
 /// Where a daemon's events are shown.
@@ -77,9 +77,17 @@ impl Screen {
         }
     }
 
-    pub(crate) fn waiting(self, unsound: &Unsound) {
-        show(&unsound.render(self.color));
-        line(format_args!("  {} Waiting for an edit; nothing is served yet.", self.bad("The schema has faults.")));
+    /// Shows why nothing is served; `summary` is a sentence.
+    pub(crate) fn waiting(self, text: &str, summary: &str) {
+        show(&format!("{text}  {} Waiting for an edit; nothing is served yet.\n", self.bad(summary)));
+    }
+
+    pub(crate) fn still_loading(self) {
+        if self.development {
+            line(format_args!("  The handlers are still being imported. An edit is taken up at once."));
+        } else {
+            tracing::info!("the handlers are still being imported");
+        }
     }
 
     pub(crate) fn generated(self, changes: &Changes) {
@@ -160,10 +168,7 @@ fn line(text: fmt::Arguments<'_>) {
     show(&format!("{text}\n"));
 }
 
-/// Writes to stdout at once. A daemon goes on when nobody looks any more, as after `rohas dev | head`.
+/// A daemon goes on when nobody looks any more, as after `rohas dev | head`.
 fn show(text: &str) {
-    let mut stdout = std::io::stdout().lock();
-    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        tracing::debug!(%error, "the screen is gone");
-    }
+    output::stdout().push(text.as_bytes());
 }

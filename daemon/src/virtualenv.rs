@@ -14,6 +14,7 @@ use indicatif::ProgressBar;
 use rohas_config::settings::Settings;
 use rohas_handlers_host::python;
 
+use crate::output;
 use crate::workers::Surroundings;
 
 /// Remembers which requirements were installed; its presence says that the environment is ours.
@@ -123,6 +124,8 @@ fn run(what: &str, command: &mut Command) -> Result<(), Error> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |source| Error::Run { program: program.clone(), source };
     tracing::info!("{what}");
+    // The progress is drawn on the same terminal as log records and would be drawn over by one that is late.
+    output::flush();
     let progress = ProgressBar::new_spinner().with_message(what.to_owned());
     progress.enable_steady_tick(Duration::from_millis(100));
     let (reader, writer) = io::pipe().map_err(failed)?;

@@ -4,10 +4,12 @@ use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use notify::{Event, RecommendedWatcher, RecursiveMode};
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 /// Editors write in several steps; this long without an event means that they are done.
@@ -22,12 +24,19 @@ const IGNORED: [&str; 4] = ["generated", "__pycache__", "node_modules", ".git"];
 
 /// Watches a project's files.
 pub(crate) struct Watcher {
-    root: PathBuf,
-    watcher: RecommendedWatcher,
+    files: Arc<Files>,
     hints: mpsc::Receiver<()>,
-    /// A hint has come and nobody has looked since; kept here because waiting for quiet may be cancelled.
+    /// A hint has come and nobody has looked since; kept here because waiting for quiet and looking may be cancelled.
     hinted: bool,
+    /// What the contents last known come to.
     fingerprint: u64,
+}
+
+/// The files as the system shows them. Whatever reads them may take long and has a thread of its own.
+struct Files {
+    root: PathBuf,
+    /// Locked by whoever looks, one at a time: a look that was given up may still be going on.
+    watcher: Mutex<RecommendedWatcher>,
 }
 
 impl Watcher {
@@ -43,28 +52,15 @@ impl Watcher {
                 tracing::trace!("a look at the files is already due");
             }
         })?;
-        let mut watcher = Self { root: root.to_owned(), watcher, hints, hinted: false, fingerprint: 0 };
-        watcher.watch_all()?;
-        watcher.fingerprint = watcher.look();
-        Ok(watcher)
-    }
-
-    /// The root itself is watched for directories that are not there yet; each of the others with all below it.
-    fn watch_all(&mut self) -> notify::Result<()> {
-        use notify::Watcher as _;
-        self.watcher.watch(&self.root, RecursiveMode::NonRecursive)?;
-        for directory in WATCHED {
-            let path = self.root.join(directory);
-            if path.is_dir() {
-                self.watcher.watch(&path, RecursiveMode::Recursive)?;
-            }
-        }
-        Ok(())
+        let files = Files { root: root.to_owned(), watcher: Mutex::new(watcher) };
+        files.watch_all()?;
+        let fingerprint = files.fingerprint();
+        Ok(Self { files: Arc::new(files), hints, hinted: false, fingerprint })
     }
 
     /// Takes the present contents as known.
-    pub(crate) fn settle(&mut self) {
-        self.fingerprint = self.look();
+    pub(crate) async fn settle(&mut self) {
+        self.fingerprint = self.look().await;
     }
 
     /// Waits until contents differ from those last known, and takes the new ones as known.
@@ -81,11 +77,8 @@ impl Watcher {
                     break;
                 }
             }
-            if let Err(error) = self.watch_all() {
-                tracing::warn!(%error, "a directory cannot be watched");
-            }
+            let fingerprint = self.look().await;
             self.hinted = false;
-            let fingerprint = self.look();
             if fingerprint != self.fingerprint {
                 self.fingerprint = fingerprint;
                 return;
@@ -93,7 +86,38 @@ impl Watcher {
         }
     }
 
-    fn look(&self) -> u64 {
+    /// Looks at all files, also at those in directories that are new.
+    async fn look(&self) -> u64 {
+        let files = Arc::clone(&self.files);
+        let look = spawn_blocking(move || {
+            if let Err(error) = files.watch_all() {
+                tracing::warn!(%error, "a directory cannot be watched");
+            }
+            files.fingerprint()
+        });
+        look.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the project's files could not be looked at");
+            self.fingerprint
+        })
+    }
+}
+
+impl Files {
+    /// The root itself is watched for directories that are not there yet; each of the others with all below it.
+    fn watch_all(&self) -> notify::Result<()> {
+        use notify::Watcher as _;
+        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        watcher.watch(&self.root, RecursiveMode::NonRecursive)?;
+        for directory in WATCHED {
+            let path = self.root.join(directory);
+            if path.is_dir() {
+                watcher.watch(&path, RecursiveMode::Recursive)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fingerprint(&self) -> u64 {
         let mut files = Vec::new();
         for directory in WATCHED {
             collect(&self.root.join(directory), &mut files);

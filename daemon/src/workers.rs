@@ -39,6 +39,13 @@ pub(crate) enum Error {
     Start(#[from] StartError),
 }
 
+impl Error {
+    /// Whether an edit of the project may help.
+    pub(crate) fn is_mendable(&self) -> bool {
+        matches!(self, Self::Start(StartError::Load(_)))
+    }
+}
+
 impl Surroundings {
     pub(crate) fn interpreter(&self, root: &Path, settings: &Settings) -> Result<Interpreter, python::Error> {
         let candidates = Candidates {

@@ -27,7 +27,7 @@ mod traces;
 mod validate;
 mod version;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -35,8 +35,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rohas_config::settings::Overrides;
 use tracing_subscriber::EnvFilter;
 
-use crate::environment;
 use crate::project::Project;
+use crate::{environment, output};
 
 /// Runs event-driven projects: HTTP requests and events go to typed handlers, every hop is recorded.
 #[derive(Debug, Parser)]
@@ -121,17 +121,16 @@ type Outcome = Result<(), Failure>;
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     start_logging(&cli);
-    match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Failed(error)) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(1)
-        }
-        Err(Failure::Invalid(text)) => {
-            eprint!("{text}");
-            ExitCode::from(3)
-        }
+    let (code, complaint) = match run(cli) {
+        Ok(()) => (ExitCode::SUCCESS, String::new()),
+        Err(Failure::Failed(error)) => (ExitCode::from(1), format!("error: {error:#}\n")),
+        Err(Failure::Invalid(text)) => (ExitCode::from(3), text),
+    };
+    // A reader that has not taken the log records in time does not read; it must not keep the process from ending.
+    if output::flush() {
+        eprint!("{complaint}");
     }
+    code
 }
 
 fn run(cli: Cli) -> Outcome {
@@ -161,9 +160,10 @@ fn start_logging(cli: &Cli) {
         Ok(filter) => (filter, None),
         Err(error) => (EnvFilter::new("info"), Some(error)),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(output::stderr).log_internal_errors(false);
     match cli.common.log_format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Text => builder.with_ansi(environment::color(&std::io::stderr())).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
     if let Some(error) = complaint {
@@ -194,7 +194,11 @@ impl Common {
 
 /// A runtime for commands that talk to a daemon or are one.
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T, std::io::Error> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future))
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(future);
+    // What still reads or writes files is not needed any more, and a disk that hangs would keep the process from ending.
+    runtime.shutdown_background();
+    Ok(outcome)
 }
 
 /// Writes a result to stdout. A reader that has seen enough, as `head` has, ends the command without a complaint.

@@ -106,6 +106,10 @@ impl Drop for Socket {
 }
 
 async fn status(State(context): State<Context>) -> Response {
+    blocking(move || Ok(standing(&context))).await
+}
+
+fn standing(context: &Context) -> Status {
     let app = &context.app;
     let subscriptions = app.brokers.depths().into_iter().map(|depth| Subscription {
         event: depth.subscription.event.to_string(),
@@ -114,7 +118,7 @@ async fn status(State(context): State<Context>) -> Response {
         in_flight: depth.in_flight,
         dead_letters: depth.dead,
     });
-    let status = Status {
+    Status {
         pid: std::process::id(),
         rohas: env!("CARGO_PKG_VERSION").to_owned(),
         address: format!("http://{}", context.address),
@@ -123,8 +127,7 @@ async fn status(State(context): State<Context>) -> Response {
         requests: app.requests.count(),
         subscriptions: subscriptions.collect(),
         telemetry: app.telemetry.stats(),
-    };
-    axum::Json(status).into_response()
+    }
 }
 
 async fn publish_event(State(context): State<Context>, PathParam(event): PathParam<String>, body: Bytes) -> Response {

@@ -14,6 +14,7 @@ mod http_hostile;
 mod http_replies;
 mod http_requests;
 mod init;
+mod output;
 mod reload;
 mod settings;
 mod smoke;

@@ -144,6 +144,36 @@ fn code_that_hangs_while_it_is_imported_does_not_keep_the_next_edit_waiting() {
 }
 
 #[test]
+fn a_first_start_whose_code_hangs_takes_up_the_edit_that_mends_it() {
+    let project = project().file(HANDLER, "import time\nopen('loading', 'w').close()\ntime.sleep(600)\n");
+    let mut daemon = Daemon::spawn(project.command(&["dev", "--port", "0"]));
+    eventually("the import", || project.path().join("loading").exists().then_some(()));
+    daemon.wait_for_text("still being imported");
+    project.write(HANDLER, &answering(1));
+    daemon.wait_for_address();
+    assert_eq!(version(&daemon), 1);
+    eventually("the end of the other workers", || (daemon.workers().len() == 1).then_some(()));
+    edit(&mut daemon, &project, HANDLER, &answering(2));
+    assert_eq!(version(&daemon), 2);
+}
+
+#[test]
+fn a_first_start_whose_code_kills_its_worker_says_so_and_waits_for_an_edit() {
+    let project = project().file(HANDLER, "import os\nos._exit(3)\n");
+    let mut daemon = Daemon::spawn(project.command(&["dev", "--port", "0"]));
+    daemon.wait_for_text("The handlers do not load. Waiting for an edit");
+    assert!(daemon.output().contains("it ended while loading"), "{}", daemon.output());
+    // Whatever is broken meanwhile is shown and waited for too.
+    project.write("schema/api.ro", "api Version {\n");
+    daemon.wait_for_text("The project has faults. Waiting for an edit");
+    project.write("schema/api.ro", SCHEMA);
+    daemon.wait_for("the handlers again", |text| (text.matches("The handlers do not load").count() == 2).then_some(()));
+    project.write(HANDLER, &answering(1));
+    daemon.wait_for_address();
+    assert_eq!(version(&daemon), 1);
+}
+
+#[test]
 fn generated_code_follows_the_schema_back_when_its_new_version_did_not_load() {
     let project = project();
     let mut daemon = project.dev();

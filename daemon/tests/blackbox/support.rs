@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -208,13 +208,26 @@ impl Daemon {
     }
 
     /// Starts a daemon without waiting for it to serve.
-    pub(crate) fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(command: Command) -> Self {
+        let (daemon, stderr) = Self::spawn_unread(command);
+        daemon.written.follow(stderr, None);
+        daemon
+    }
+
+    /// Starts `dev`, whose address is on stdout, and waits until it serves. What it prints to stderr is the caller's to read.
+    pub(crate) fn with_unread_stderr(command: Command) -> (Self, ChildStderr) {
+        let (mut daemon, stderr) = Self::spawn_unread(command);
+        daemon.wait_for_address();
+        (daemon, stderr)
+    }
+
+    fn spawn_unread(mut command: Command) -> (Self, ChildStderr) {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let written = Arc::new(Written::default());
         let stdout = Arc::new(Written::default());
         written.follow(child.stdout.take().unwrap(), Some(Arc::clone(&stdout)));
-        written.follow(child.stderr.take().unwrap(), None);
-        Self { child, written, stdout, address: SocketAddr::from(([127, 0, 0, 1], 0)) }
+        let stderr = child.stderr.take().unwrap();
+        (Self { child, written, stdout, address: SocketAddr::from(([127, 0, 0, 1], 0)) }, stderr)
     }
 
     pub(crate) fn pid(&self) -> u32 {

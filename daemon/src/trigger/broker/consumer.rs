@@ -1,6 +1,6 @@
 //! How does one subscription work off its messages, and how do reload and drain reach it?
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::brokers::Brokers;
 use crate::dispatch::{self, Room, Work};
 use crate::recorder::Recorder;
 use crate::trigger::broker::inbox::Inbox;
@@ -25,47 +26,74 @@ use crate::version::{EventRoute, HandlerRef, Version};
 /// the others.
 const WINDOW: usize = 8;
 
+/// The name of a broker and a subscription there.
+type Place = (String, Subscription);
+
 /// The consumers of a daemon, one per (event, handler) of the present version.
 #[derive(Default)]
 pub(crate) struct Subscriptions {
-    /// By the name of the broker and the subscription there: an event that moves to another broker is consumed at both, so that
-    /// what the old one still holds is handled.
-    running: HashMap<(String, Subscription), CancellationToken>,
+    /// An event that moves to another broker is consumed at both, so that what the old one still holds is handled.
+    running: HashMap<Place, CancellationToken>,
 }
 
+/// What a version subscribes to for the first time: its brokers keep messages for it, and nobody takes them yet.
+pub(crate) struct Opened(Vec<(Place, Arc<dyn Consumer>)>);
+
 impl Subscriptions {
-    /// Starts consumers of what is new in a version and stops those of what is gone. The others go on: they take each message
-    /// with the version that is current then.
+    /// Makes what is new in a version exist at its brokers. [`Subscriptions::follow`] is the second half.
     ///
     /// # Errors
-    /// When a broker refuses.
-    pub(crate) async fn follow(
-        &mut self,
-        app: &Arc<App>,
+    /// When a broker refuses. Nothing has changed then: what had been made is paused again.
+    pub(crate) async fn open(
+        &self,
+        brokers: &Brokers,
         version: &Version,
-    ) -> Result<(), rohas_adapters::broker::Error> {
-        let wanted: Vec<Subscription> = version
-            .events
-            .values()
-            .flat_map(|event| event.handlers.iter().map(|handler| subscription(event, handler)))
-            .collect();
-        let gone: Vec<_> = self.running.extract_if(|(_, subscription), _| !wanted.contains(subscription)).collect();
-        for ((broker, subscription), stop) in gone {
-            stop.cancel();
-            app.brokers.pause(&broker, &subscription).await?;
-        }
-        for subscription in wanted {
-            let place = (app.brokers.name(&subscription.event), subscription.clone());
+    ) -> Result<Opened, rohas_adapters::broker::Error> {
+        let mut opened = Opened(Vec::new());
+        for subscription in wanted(version) {
+            let place = (brokers.name_in(&version.schema, &subscription.event).to_owned(), subscription);
             if self.running.contains_key(&place) {
                 continue;
             }
-            let consumer = app.brokers.subscribe(&subscription).await?;
+            match brokers.subscribe(&place.0, &place.1).await {
+                Ok(consumer) => opened.0.push((place, consumer)),
+                Err(error) => {
+                    for (place, _) in opened.0 {
+                        pause(brokers, &place).await;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Starts consumers of what was opened for a version, which is current by now, and stops those of what is gone from it. The
+    /// others go on: they take each message with the version that is current then.
+    pub(crate) async fn follow(&mut self, app: &Arc<App>, version: &Version, opened: Opened) {
+        for (place, consumer) in opened.0 {
             let stop = app.intake.child_token();
-            let worker = Worker { app: Arc::clone(app), subscription, consumer, stop: stop.clone() };
+            let worker = Worker { app: Arc::clone(app), subscription: place.1.clone(), consumer, stop: stop.clone() };
             app.tracker.spawn(worker.run());
             self.running.insert(place, stop);
         }
-        Ok(())
+        let wanted: HashSet<Subscription> = wanted(version).collect();
+        let gone: Vec<_> = self.running.extract_if(|(_, subscription), _| !wanted.contains(subscription)).collect();
+        for (place, stop) in gone {
+            stop.cancel();
+            pause(&app.brokers, &place).await;
+        }
+    }
+}
+
+fn wanted(version: &Version) -> impl Iterator<Item = Subscription> {
+    version.events.values().flat_map(|event| event.handlers.iter().map(|handler| subscription(event, handler)))
+}
+
+/// A subscription that cannot be paused fills up without being consumed, which is for people to know; nothing else depends on it.
+async fn pause(brokers: &Brokers, (broker, subscription): &Place) {
+    if let Err(error) = brokers.pause(broker, subscription).await {
+        tracing::warn!(%subscription, %error, "a subscription that nothing declares could not be paused");
     }
 }
 
