@@ -1,11 +1,12 @@
 //! Do connections keep what HTTP promises: reuse, order, identity, origins, and an end to what is idle or slow?
 
 use std::io::{Read, Write};
+use std::net::Shutdown;
 
 use serde_json::json;
 
 use crate::http::{project, read_answer};
-use crate::support::{read_to_end, text};
+use crate::support::{eventually, read_to_end, text};
 
 const GET_NOTE: &[u8] = b"GET /notes/1 HTTP/1.1\r\nhost: t\r\n\r\n";
 
@@ -175,12 +176,66 @@ fn slow_heads_slow_bodies_and_idle_connections_come_to_an_end() {
     let mut used = daemon.connect();
     used.write_all(GET_NOTE).unwrap();
     assert_eq!(read_answer(&mut used).status, 200);
-    let late = read_answer(&mut body);
-    assert_eq!((late.status, &late.json()["code"]), (408, &json!("body_timeout")));
+    for (stream, code) in [(&mut body, "body_timeout"), (&mut slow, "head_timeout")] {
+        let late = read_answer(stream);
+        assert_eq!((late.status, &late.json()["code"]), (408, &json!(code)));
+        assert_eq!(late.header("connection"), Some("close"));
+        assert!(late.header("x-request-id").is_some());
+    }
     for stream in [&mut silent, &mut slow, &mut used] {
         assert_eq!(text(&read_to_end(stream)), "");
     }
     assert_eq!(daemon.get("/healthz").status, 200);
+}
+
+#[test]
+fn a_head_has_its_own_limit_on_a_connection_that_was_used_before() {
+    let project = project("[server]\nheader_timeout = \"300ms\"\nidle_timeout = \"10m\"\n");
+    let daemon = project.run();
+    let (mut apart, mut together) = (daemon.connect(), daemon.connect());
+    apart.write_all(GET_NOTE).unwrap();
+    assert_eq!(read_answer(&mut apart).status, 200);
+    apart.write_all(&GET_NOTE[..20]).unwrap();
+    together.write_all(&[GET_NOTE, &GET_NOTE[..20]].concat()).unwrap();
+    assert_eq!(read_answer(&mut together).status, 200);
+    for stream in [&mut apart, &mut together] {
+        let late = read_answer(stream);
+        assert_eq!((late.status, &late.json()["code"]), (408, &json!("head_timeout")));
+        assert_eq!(text(&read_to_end(stream)), "");
+    }
+}
+
+#[test]
+fn a_client_that_has_no_more_to_say_is_answered_and_then_closed() {
+    let project = project("[server]\nheader_timeout = \"10m\"\nidle_timeout = \"10m\"\n");
+    let daemon = project.run();
+    let end_of = |bytes: &[u8]| {
+        let mut stream = daemon.connect();
+        stream.write_all(bytes).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        text(&read_to_end(&mut stream))
+    };
+    let body = "{\"name\": \"half\"}";
+    let wait = format!("POST /wait HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let mut running = daemon.connect();
+    running.write_all(wait.as_bytes()).unwrap();
+    running.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(end_of(b""), "");
+    assert_eq!(end_of(&GET_NOTE[..20]), "");
+    for rest in [&b""[..], &GET_NOTE[..20]] {
+        let answers = end_of(&[GET_NOTE, GET_NOTE, rest].concat());
+        assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
+    }
+    let mut used = daemon.connect();
+    used.write_all(GET_NOTE).unwrap();
+    assert_eq!(read_answer(&mut used).status, 200);
+    used.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(text(&read_to_end(&mut used)), "");
+
+    eventually("the handler to be entered", || project.has("entered-half").then_some(()));
+    project.write("release", "");
+    assert_eq!(read_answer(&mut running).json()["name"], "half");
+    assert_eq!(text(&read_to_end(&mut running)), "");
 }
 
 #[test]

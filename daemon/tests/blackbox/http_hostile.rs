@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::io::{self, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 
 use serde_json::json;
 
@@ -75,6 +75,34 @@ fn a_refused_request_leaves_those_before_it_alone() {
     assert_eq!(read_to_end(&mut stream), b"");
     // What stands in for a refused request means nothing when a client sends it.
     assert_eq!(daemon.request("REFUSED", "/", &[], b"").status, 404);
+}
+
+#[test]
+fn nothing_hides_behind_a_body_whose_framing_makes_no_sense() {
+    let project = project("[server]\nheader_timeout = \"10m\"\nidle_timeout = \"10m\"\n");
+    let daemon = project.run();
+    let head = "POST /anything HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n";
+    let whole = daemon.raw(format!("{head}0\r\na: b\r\n\r\nGET / HTTP/1.0\r\n\r\n").as_bytes());
+    assert_eq!(text(&whole).matches("HTTP/1.").count(), 2, "{}", text(&whole));
+    let nonsense = [
+        "0\r\n\n0\r\n\r\n",
+        "0\r\na: b\n\r\n",
+        "0\r\na\r\n\r\n",
+        "0\r\n a: b\r\n\r\n",
+        "00000000000000000\r\n\r\n",
+        "g\r\n",
+    ];
+    for rest in nonsense {
+        // With and without more to come from the client.
+        assert_refused(&daemon, &format!("{head}{rest}"), (400, "incomplete_body"));
+        let mut done = daemon.connect();
+        done.write_all(format!("{head}{rest}").as_bytes()).unwrap();
+        done.shutdown(Shutdown::Write).unwrap();
+        let all = read_to_end(&mut done);
+        assert_eq!(Response::parse(&all).map(|answer| answer.status), Some(400), "{rest:?}");
+        let unread = format!("{head}{rest}").replace("/anything", "/nowhere");
+        assert_eq!(only_answer(&daemon, unread.as_bytes()).status, 404, "{rest:?}");
+    }
 }
 
 #[test]

@@ -13,7 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::task::yield_now;
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::trigger::http::guard::{Guard, REFUSED, Refusal, Verdict};
 
@@ -32,7 +33,7 @@ pub(crate) struct Phase {
     state: AtomicU64,
     /// Whether unread input is to be swallowed before the connection closes.
     linger: AtomicBool,
-    /// Why the head behind the last request was refused. Set by the reader, once: nothing is read after it.
+    /// Why the head behind the last request is refused. Set once, by the reader or the timer: nothing is read after it.
     refusal: OnceLock<Refusal>,
 }
 
@@ -61,17 +62,22 @@ impl Phase {
         self.set(IDLE);
     }
 
+    /// The head that has begun is refused. False when one was refused before.
+    fn refuse(&self, refusal: Refusal) -> bool {
+        self.refusal.set(refusal).is_ok()
+    }
+
     fn received(&self) {
         if self.state.load(Ordering::Relaxed) % PHASES == IDLE {
             self.set(HEAD);
         }
     }
 
-    /// An answer is still being written: a client that takes its time is not idle.
+    /// An answer is still being written: a client that takes its time is not idle, nor is the head late that it sent meanwhile.
     fn sent(&self, outcome: &Poll<io::Result<usize>>) {
-        let progress = matches!(outcome, Poll::Ready(Ok(bytes)) if *bytes > 0);
-        if progress && self.state.load(Ordering::Relaxed) % PHASES == IDLE {
-            self.set(IDLE);
+        let phase = self.state.load(Ordering::Relaxed) % PHASES;
+        if phase != BUSY && matches!(outcome, Poll::Ready(Ok(bytes)) if *bytes > 0) {
+            self.set(phase);
         }
     }
 
@@ -101,13 +107,28 @@ impl Phase {
         }
     }
 
-    /// Returns when the present phase has lasted too long.
+    /// Returns when the connection is to be cut, because the client is idle for too long. One whose head is late is told
+    /// so first, and cut only if that leads to nothing.
     pub(super) async fn expired(&self, limits: Limits) {
+        loop {
+            self.overdue(limits).await;
+            if !self.is_receiving() || !self.refuse(Refusal::LateHead) {
+                return;
+            }
+            self.set(HEAD);
+            // Whoever waits here polls the connection too; that has to be polled anew to notice.
+            yield_now().await;
+        }
+    }
+
+    /// Returns when the present phase has lasted too long.
+    async fn overdue(&self, limits: Limits) {
         loop {
             let now = Instant::now();
             match self.deadline(limits) {
                 Some(deadline) if deadline <= now => return,
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                // Nobody says when a phase changes: with pauses no longer than any limit, no deadline is passed over.
+                Some(deadline) => sleep_until(deadline.min(now + limits.header)).await,
                 None => sleep(limits.header.min(limits.idle)).await,
             }
         }
@@ -132,11 +153,21 @@ pub(super) struct Connection {
     held: Vec<u8>,
     /// What hyper is to read next.
     ready: Bytes,
+    /// Whether that is the last of it: what follows is none of hyper's business.
+    ended: bool,
 }
 
 impl Connection {
     pub(super) fn new(stream: TcpStream, phase: Arc<Phase>) -> Self {
-        Self { stream, phase, lingering: None, guard: Guard::new(), held: Vec::new(), ready: Bytes::new() }
+        Self {
+            stream,
+            phase,
+            lingering: None,
+            guard: Guard::new(),
+            held: Vec::new(),
+            ready: Bytes::new(),
+            ended: false,
+        }
     }
 
     /// Reads into hyper's own buffer, where a head that comes whole, and every body, stays. `Ready(false)` when all of it
@@ -155,7 +186,11 @@ impl Connection {
                 length
             }
             Verdict::Refuse(length, refusal) => {
-                self.refuse(refusal, Vec::new());
+                self.phase.refuse(refusal);
+                length
+            }
+            Verdict::Cut(length) => {
+                self.ended = true;
                 length
             }
         };
@@ -165,13 +200,14 @@ impl Connection {
 
     /// Reads more of a head that has begun. `Ready(false)` at the end of the input.
     fn poll_read_held(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        // Its beginning may have come with the request before it, whose answer made the connection idle.
+        self.phase.received();
         let mut scratch = [0; 4 << 10];
         let mut buffer = ReadBuf::new(&mut scratch);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
         if buffer.filled().is_empty() {
             return Poll::Ready(Ok(false));
         }
-        self.phase.received();
         self.held.extend_from_slice(buffer.filled());
         match self.guard.look(&self.held) {
             Verdict::Pass(0) => {}
@@ -180,17 +216,21 @@ impl Connection {
                 self.ready = std::mem::replace(&mut self.held, begun).into();
             }
             Verdict::Refuse(length, refusal) => {
-                let mut good = std::mem::take(&mut self.held);
-                good.truncate(length);
-                self.refuse(refusal, good);
+                self.phase.refuse(refusal);
+                self.release(length);
+            }
+            Verdict::Cut(length) => {
+                self.ended = true;
+                self.release(length);
             }
         }
         Poll::Ready(Ok(true))
     }
 
-    fn refuse(&mut self, refusal: Refusal, mut good: Vec<u8>) {
-        self.phase.refusal.get_or_init(|| refusal);
-        good.extend_from_slice(REFUSED);
+    /// Hands on so much of what is held and drops the rest.
+    fn release(&mut self, length: usize) {
+        let mut good = std::mem::take(&mut self.held);
+        good.truncate(length);
         self.ready = good.into();
     }
 
@@ -225,9 +265,14 @@ impl AsyncRead for Connection {
                 buffer.put_slice(&this.ready.split_to(length));
                 return Poll::Ready(Ok(()));
             }
+            if this.ended {
+                return Poll::Ready(Ok(()));
+            }
             if this.phase.refusal().is_some() {
-                // Nothing is read behind a refused head; answering it closes the connection.
-                return Poll::Pending;
+                this.held = Vec::new();
+                this.ready = Bytes::from_static(REFUSED);
+                this.ended = true;
+                continue;
             }
             if this.held.is_empty() {
                 if ready!(this.poll_read_straight(context, buffer))? {
@@ -288,12 +333,35 @@ mod tests {
         let phase = Phase::new();
         let began = Instant::now();
         phase.received();
-        phase.expired(LIMITS).await;
+        phase.overdue(LIMITS).await;
         assert_eq!(began.elapsed().as_secs(), 10);
         phase.busy();
         phase.idle();
         phase.expired(LIMITS).await;
         assert_eq!(began.elapsed().as_secs(), 85);
+        assert_eq!(phase.refusal(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_begins_late_has_no_more_time_than_others() {
+        let phase = Phase::new();
+        let began = Instant::now();
+        let begin = async {
+            sleep(Duration::from_secs(13)).await;
+            phase.received();
+        };
+        tokio::join!(phase.overdue(LIMITS), begin);
+        assert_eq!(began.elapsed().as_secs(), 23);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_head_is_refused_before_the_connection_is_cut() {
+        let phase = Phase::new();
+        phase.received();
+        let refused = tokio::time::timeout(Duration::from_secs(15), phase.expired(LIMITS)).await;
+        assert!(refused.is_err());
+        assert_eq!(phase.refusal(), Some(Refusal::LateHead));
+        phase.expired(LIMITS).await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,8 @@
 //!
 //! hyper forgives much that two servers in a row may read in two ways, and what it refuses it refuses without a word. So
 //! the guard follows the framing of every request itself, and replaces a head that it refuses by one of its own, which
-//! the service answers as it answers everything: with an error body, a request id, and a lingering close.
+//! the service answers as it answers everything: with an error body, a request id, and a lingering close. A body whose
+//! framing makes no sense ends for hyper where the sense ends.
 //!
 //! **Invariant**: whatever hyper reads has passed here, and is HTTP. Nothing upgrades a connection yet; what will must let
 //! the guard step aside from the answer 101 on.
@@ -27,7 +28,7 @@ pub(super) const REFUSED: &[u8] = b"REFUSED / HTTP/1.1\r\nhost: -\r\n\r\n";
 /// The method of that head.
 pub(super) const REFUSED_METHOD: &str = "REFUSED";
 
-/// Why a head is refused.
+/// Why a head is refused. All but the last are found by the guard; that a head is late only a timer knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     BareLineFeed,
@@ -41,6 +42,7 @@ pub(super) enum Refusal {
     UnknownVersion,
     UriTooLong,
     HeadTooLarge,
+    LateHead,
 }
 
 impl Refusal {
@@ -77,6 +79,10 @@ impl Refusal {
                 let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
                 (status, "head_too_large", "the request's head has more than 65536 bytes or 100 headers")
             }
+            Self::LateHead => {
+                let text = "the request's head took longer than server.header_timeout allows";
+                (StatusCode::REQUEST_TIMEOUT, "head_timeout", text)
+            }
         };
         ErrorBody::new(status, code, text).closing()
     }
@@ -98,11 +104,19 @@ enum At {
     ChunkData {
         left: u64,
     },
-    Trailer {
-        line: usize,
-    },
-    /// In bytes that are not looked at: a chunk that makes no sense is hyper's to refuse, and it never reads on.
-    Rest,
+    Trailer(TrailerAt),
+}
+
+/// Where in the lines behind the last chunk the next byte stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TrailerAt {
+    Start,
+    Name,
+    Value,
+    /// Behind a carriage return.
+    LineFeed,
+    /// Behind that of the empty line.
+    LastLineFeed,
 }
 
 /// Follows the requests of one connection.
@@ -117,8 +131,10 @@ pub(super) struct Guard {
 pub(super) enum Verdict {
     /// So many bytes; those behind them are the beginning of a head and are to be shown again with what follows.
     Pass(usize),
-    /// So many bytes, then [`REFUSED`], then nothing.
+    /// So many bytes, then [`REFUSED`], then the end.
     Refuse(usize, Refusal),
+    /// So many bytes, then the end: the body's framing makes no sense from there on.
+    Cut(usize),
 }
 
 impl Guard {
@@ -142,8 +158,10 @@ impl Guard {
                     Ok(None) => return Verdict::Pass(position),
                     Err(refusal) => return Verdict::Refuse(position, refusal),
                 },
-                At::Rest => return Verdict::Pass(bytes.len()),
-                _ => position += self.body(rest),
+                _ => match self.body(rest) {
+                    Some(length) => position += length,
+                    None => return Verdict::Cut(position),
+                },
             }
         }
         Verdict::Pass(position)
@@ -181,9 +199,9 @@ impl Guard {
         Ok(None)
     }
 
-    /// Steps over bytes of a body; returns how many.
-    fn body(&mut self, bytes: &[u8]) -> usize {
-        match self.at {
+    /// Steps over bytes of a body; returns how many, or `None` when the first of them cannot stand there.
+    fn body(&mut self, bytes: &[u8]) -> Option<usize> {
+        let taken = match self.at {
             At::Body { left } => {
                 let (taken, left) = step(left, bytes);
                 self.at = if left == 0 { At::Head { scanned: 0 } } else { At::Body { left } };
@@ -197,24 +215,23 @@ impl Guard {
                 }
                 taken
             }
-            At::ChunkLine { length } => self.chunk_line(bytes[0], length),
-            At::Trailer { line } => {
-                self.at = match (bytes[0], line) {
-                    (b'\n', 0) => At::Head { scanned: 0 },
-                    (b'\n', _) => At::Trailer { line: 0 },
-                    (b'\r', line) => At::Trailer { line },
-                    (_, line) => At::Trailer { line: line + 1 },
-                };
+            At::ChunkLine { length } => {
+                self.at = self.chunk_line(bytes[0], length)?;
                 1
             }
-            At::Head { .. } | At::Rest => 0,
-        }
+            At::Trailer(at) => {
+                self.at = trailer(bytes[0], at)?;
+                1
+            }
+            At::Head { .. } => 0,
+        };
+        Some(taken)
     }
 
     /// One byte of the line that says how long a chunk is. `length` counts from the first digit; an extension stops the digits.
-    fn chunk_line(&mut self, byte: u8, length: usize) -> usize {
-        self.at = match byte {
-            b'\n' if length > 0 && self.chunk == 0 => At::Trailer { line: 0 },
+    fn chunk_line(&mut self, byte: u8, length: usize) -> Option<At> {
+        Some(match byte {
+            b'\n' if length > 0 && self.chunk == 0 => At::Trailer(TrailerAt::Start),
             // The line break that ends a chunk's data is part of what is stepped over.
             b'\n' if length > 0 => At::ChunkData { left: self.chunk.saturating_add(2) },
             b'\r' if length > 0 => At::ChunkLine { length },
@@ -225,11 +242,24 @@ impl Guard {
                     self.chunk = self.chunk << 4 | u64::from(digit);
                     At::ChunkLine { length: length + 1 }
                 }
-                _ => At::Rest,
+                _ => return None,
             },
-        };
-        1
+        })
     }
+}
+
+/// One byte behind the last chunk. As strict as in a head: what is read in two ways here hides a request.
+fn trailer(byte: u8, at: TrailerAt) -> Option<At> {
+    Some(At::Trailer(match (at, byte) {
+        (TrailerAt::Start, b'\r') => TrailerAt::LastLineFeed,
+        (TrailerAt::LastLineFeed, b'\n') => return Some(At::Head { scanned: 0 }),
+        (TrailerAt::LineFeed, b'\n') => TrailerAt::Start,
+        (TrailerAt::Start | TrailerAt::Name, byte) if is_token(&byte) => TrailerAt::Name,
+        (TrailerAt::Name, b':') => TrailerAt::Value,
+        (TrailerAt::Value, b'\r') => TrailerAt::LineFeed,
+        (TrailerAt::Value, byte) if is_of_value(&byte) => TrailerAt::Value,
+        _ => return None,
+    }))
 }
 
 fn step(left: u64, bytes: &[u8]) -> (usize, u64) {
@@ -317,8 +347,7 @@ fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     }
     let colon = memchr::memchr(b':', line).ok_or(Refusal::MalformedHeader)?;
     let (name, value) = (&line[..colon], trimmed(&line[colon + 1..]));
-    let sendable = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
-    if name.is_empty() || !name.iter().all(is_token) || !value.iter().all(sendable) {
+    if name.is_empty() || !name.iter().all(is_token) || !value.iter().all(is_of_value) {
         return Err(Refusal::MalformedHeader);
     }
     Ok((name, value))
@@ -339,6 +368,11 @@ fn number(value: &[u8]) -> Result<u64, Refusal> {
         .and_then(|digits| digits.parse().ok())
         .filter(|length| *length < u64::MAX >> 1)
         .ok_or(Refusal::MalformedLength)
+}
+
+/// The characters of headers' values.
+fn is_of_value(byte: &u8) -> bool {
+    *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f)
 }
 
 /// The characters of methods and of headers' names.
@@ -412,8 +446,8 @@ mod tests {
         assert_eq!(refusal(&endless), Some(Refusal::HeadTooLarge));
     }
 
-    /// What is handed on in the end, and the refusal.
-    fn follow(bytes: &[u8], mut piece: impl FnMut() -> usize) -> (usize, Option<Refusal>) {
+    /// The verdict on all of it.
+    fn follow(bytes: &[u8], mut piece: impl FnMut() -> usize) -> Verdict {
         let (mut guard, mut passed, mut held, mut rest) = (Guard::new(), 0, Vec::new(), bytes);
         while !rest.is_empty() {
             let (some, others) = rest.split_at(piece().clamp(1, rest.len()));
@@ -424,10 +458,11 @@ mod tests {
                     passed += length;
                     held.drain(..length);
                 }
-                Verdict::Refuse(length, refusal) => return (passed + length, Some(refusal)),
+                Verdict::Refuse(length, refusal) => return Verdict::Refuse(passed + length, refusal),
+                Verdict::Cut(length) => return Verdict::Cut(passed + length),
             }
         }
-        (passed, None)
+        Verdict::Pass(passed)
     }
 
     #[test]
@@ -462,7 +497,37 @@ mod tests {
         let all = format!("{good}{bad}");
         for size in [1, 2, 3, 7, 64, all.len()] {
             let outcome = follow(all.as_bytes(), || size);
-            assert_eq!(outcome, (good.len(), Some(Refusal::BareLineFeed)), "in pieces of {size}");
+            assert_eq!(outcome, Verdict::Refuse(good.len(), Refusal::BareLineFeed), "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_cut_where_its_framing_stops_making_sense() {
+        let head = "POST / HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n";
+        let good = ["0\r\n\r\n", "0\r\na: b\r\nc:\r\nd:\t\u{e9} \r\n\r\n", "0;x\r\n\r\n"];
+        for rest in good {
+            let all = format!("{head}{rest}");
+            assert_eq!(follow(all.as_bytes(), || 1), Verdict::Pass(all.len()), "{rest:?}");
+        }
+        let bad = [
+            ("0\r\n", "\n0\r\n\r\n"),
+            ("0\r\n\r", "\r\n"),
+            ("0\r\na: b", "\n\r\n"),
+            ("0\r\na: b\r", "c\r\n\r\n"),
+            ("0\r\na", "\r\n\r\n"),
+            ("0\r\na", " : b\r\n\r\n"),
+            ("0\r\n", ": b\r\n\r\n"),
+            ("0\r\n", " a: b\r\n\r\n"),
+            ("0\r\na: b", "\0\r\n\r\n"),
+            ("", "g\r\n"),
+            ("", "\r\n"),
+            // hyper would read on behind so many digits.
+            ("0000000000000000", "0\r\n\r\n"),
+        ];
+        for (sense, nonsense) in bad {
+            let all = format!("{head}{sense}{nonsense}");
+            let expected = Verdict::Cut(head.len() + sense.len());
+            assert_eq!(follow(all.as_bytes(), || 1), expected, "{sense:?} {nonsense:?}");
         }
     }
 }

@@ -7,13 +7,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use rohas_adapters::TraceContext;
 use rohas_config::schema::model;
-use rohas_handlers_host::invocation::ApiInput;
 use rohas_handlers_host::{Completed, Input};
+use rohas_handlers_host::invocation::ApiInput;
 use rohas_telemetry::{Kind, Phase as Part, Status, TraceId};
 use tower::ServiceExt;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
@@ -38,12 +38,6 @@ const MAX_REQUEST_ID: usize = 128;
 pub(crate) struct Site {
     router: Router,
     pub(crate) version: Arc<Version>,
-}
-
-/// What a request carries from the connection to its route.
-#[derive(Clone)]
-struct Arrival {
-    phase: Arc<Phase>,
 }
 
 impl Site {
@@ -75,18 +69,20 @@ impl Site {
     }
 
     /// Answers one request.
-    pub(super) async fn respond(&self, mut request: Request, phase: &Arc<Phase>) -> Response {
+    pub(super) async fn respond(&self, request: Request, phase: &Phase) -> Response {
         let given = given_request_id(request.headers()).cloned();
         let mut response = if let Some(refusal) = phase.refusal().filter(|_| request.method() == REFUSED_METHOD) {
-            phase.linger();
             refusal.error().into_response()
         } else {
-            request.extensions_mut().insert(Arrival { phase: Arc::clone(phase) });
             match self.router.clone().oneshot(request).await {
                 Ok(response) => response,
                 Err(never) => match never {},
             }
         };
+        // Only errors say so, and because the client is still sending; a handler's header of that name is left out.
+        if response.headers().contains_key(header::CONNECTION) {
+            phase.linger();
+        }
         // Apis have set it to their trace; what is answered without one gets an id all the same.
         let id = response.headers_mut().entry(REQUEST_ID);
         id.or_insert_with(|| given.unwrap_or_else(|| header_value(TraceId::random())));
@@ -164,11 +160,10 @@ async fn handle(app: Arc<App>, version: Arc<Version>, route: Arc<ApiRoute>, requ
     let mut recorder = Recorder::begin(Kind::Request, &route.name, context);
     let request_id = request_id(&parts, &recorder);
     let method = parts.method.clone();
-    let phase = parts.extensions.get::<Arrival>().map(|arrival| Arc::clone(&arrival.phase));
 
     let prepared = prepare(&app, &version, &route, &mut parts, body).await;
     recorder.lap(Part::Validate);
-    let exchange = Exchange { app, version, route, recorder, request_id, method, phase };
+    let exchange = Exchange { app, version, route, recorder, request_id, method };
     let (entered, input, payload) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => return exchange.refuse(error),
@@ -187,7 +182,6 @@ struct Exchange {
     recorder: Recorder,
     request_id: HeaderValue,
     method: Method,
-    phase: Option<Arc<Phase>>,
 }
 
 impl Exchange {
@@ -232,11 +226,6 @@ impl Exchange {
 
     fn answer(mut self, outcome: Result<Response, ErrorBody>) -> Response {
         let mut response = outcome.unwrap_or_else(|mut error| {
-            if error.close
-                && let Some(phase) = &self.phase
-            {
-                phase.linger();
-            }
             error.trace_id = Some(TraceId::from_bytes(self.recorder.context().trace_id).to_string());
             error.into_response()
         });
