@@ -1,4 +1,5 @@
-//! How is one piece of work run? Every trigger takes this way: handler with a deadline, emits planned, emits published, recorded.
+//! How is one piece of work run? Every trigger takes this way: handler with a deadline, reply checked, emits planned, emits
+//! published, recorded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use uuid::Uuid;
 use crate::brokers::Brokers;
 use crate::publish::{self, Cause};
 use crate::recorder::Recorder;
+use crate::reply::{self, Reply};
 use crate::version::{HandlerRef, Version};
 
 /// What is to be run.
@@ -52,6 +54,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Host(#[from] HostError),
     #[error(transparent)]
+    Reply(#[from] reply::Error),
+    #[error(transparent)]
     Emit(#[from] publish::Error),
     #[error("what the handler emitted could not be published: {0}")]
     Publish(#[source] broker::Error),
@@ -63,7 +67,7 @@ pub(crate) enum Error {
 const ROOM_PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs a handler and publishes what it emits. When this returns `Ok`, every emit is where its broker keeps it.
-pub(crate) async fn run(work: Work<'_>, brokers: &Brokers, recorder: &mut Recorder) -> Result<Completed, Error> {
+pub(crate) async fn run(work: Work<'_>, brokers: &Brokers, recorder: &mut Recorder) -> Result<Reply, Error> {
     let deadline = tokio::time::Instant::now() + work.timeout;
     recorder.handler(&work.handler.name);
     let incoming = matches!(work.input, Input::Event(_)).then(|| work.body.clone());
@@ -79,6 +83,7 @@ pub(crate) async fn run(work: Work<'_>, brokers: &Brokers, recorder: &mut Record
     recorder.lap(Phase::Handler);
     recorder.logs(&mut finished);
     let completed = completed(finished.result)?;
+    let head = reply::Head::check(&completed)?;
 
     let cause = Cause {
         id: work.cause,
@@ -88,8 +93,9 @@ pub(crate) async fn run(work: Work<'_>, brokers: &Brokers, recorder: &mut Record
         incoming: incoming.as_ref(),
     };
     let publications = publish::plan(work.version, &completed, work.triggers, &cause)?;
+    let reply = Reply { head, body: completed.reply };
     if publications.is_empty() {
-        return Ok(completed);
+        return Ok(reply);
     }
     let emitted: Vec<_> = publications.iter().map(|p| (Arc::clone(&p.envelope.event), p.envelope.id)).collect();
     let published = publish_all(brokers, publications, work.room, deadline).await;
@@ -98,7 +104,7 @@ pub(crate) async fn run(work: Work<'_>, brokers: &Brokers, recorder: &mut Record
     for (event, id) in emitted {
         recorder.emit(&event, id);
     }
-    Ok(completed)
+    Ok(reply)
 }
 
 fn completed(result: Result<Outcome, HostError>) -> Result<Completed, Error> {
@@ -158,7 +164,7 @@ impl Error {
             Self::Failed(error) => recorder.handler_error(Status::Failed, error),
             Self::Retry { error, .. } => recorder.handler_error(Status::Retrying, error),
             Self::Host(error) => recorder.failure(host_status(error), self.code(), &error.to_string()),
-            Self::Emit(error) => recorder.failure(Status::Failed, error.code(), &error.to_string()),
+            Self::Reply(_) | Self::Emit(_) => recorder.failure(Status::Failed, self.code(), &self.to_string()),
             Self::Publish(_) | Self::NoRoom => recorder.failure(Status::Busy, self.code(), &self.to_string()),
         }
     }
@@ -180,6 +186,7 @@ impl Error {
             Self::Host(HostError::Busy) | Self::Publish(_) | Self::NoRoom => "too_busy",
             Self::Host(HostError::TooLarge(_)) => "too_large",
             Self::Host(HostError::Closed) => "shutting_down",
+            Self::Reply(_) => "invalid_reply",
             Self::Emit(error) => error.code(),
         }
     }

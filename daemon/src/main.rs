@@ -13,6 +13,7 @@ mod output;
 mod project;
 mod publish;
 mod recorder;
+mod reply;
 mod screen;
 mod signals;
 mod trigger;

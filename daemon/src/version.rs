@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use rohas_config::project::{HandlerDecl, HandlerKind};
 use rohas_config::schema::model::{Api, Backoff, Event, Method, Schema, Type};
 use rohas_config::schema::shape::Shape;
@@ -44,7 +45,7 @@ pub(crate) struct ApiRoute {
     pub(crate) body: Option<Shape>,
     pub(crate) query: Option<Shape>,
     pub(crate) response: Shape,
-    pub(crate) status: u16,
+    pub(crate) status: StatusCode,
     pub(crate) triggers: Vec<Arc<str>>,
     pub(crate) timeout: Duration,
     /// Names of middlewares, which this version of the daemon cannot run.
@@ -136,7 +137,7 @@ fn api_route(schema: &Schema, settings: &Settings, api: &Api, table: &HandlerTab
         body: api.body.as_ref().map(|ty| Shape::compile(schema, ty)),
         query: api.query.as_ref().map(|record| Shape::compile(schema, &Type::Record(record.clone()))),
         response: Shape::compile(schema, &api.response),
-        status: api.status,
+        status: StatusCode::from_u16(api.status).expect("the checker has seen to it that it is one"),
         triggers: names(&api.triggers),
         timeout: api.timeout.unwrap_or(settings.server.request_timeout),
         middlewares: api.middlewares.clone(),

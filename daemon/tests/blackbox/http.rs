@@ -18,6 +18,8 @@ const SCHEMA: &str = r#"
     input CancelInput { orderId: Int  reason: String? }
     input ReplyInput { status: Int?  headers: Json?  data: Json? }
     input WaitInput { name: String }
+    type Page { text: String @default("0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789") }
+    input GrowInput { pages: Page[] }
 
     api CreateNote { method: POST  path: "/notes"  body: NoteInput  response: Json  status: 201 }
     api LatestNote { method: GET  path: "/notes/latest"  response: Json }
@@ -28,6 +30,8 @@ const SCHEMA: &str = r#"
     api Echo { method: GET  path: "/echo"  response: Json }
     api CancelOrder { method: POST  path: "/orders/{orderId}/cancel"  body: CancelInput  response: Json }
     api Reply { method: POST  path: "/reply"  body: ReplyInput  response: Json }
+    api Spoilt { method: POST  path: "/spoilt"  body: ReplyInput  response: Json  triggers: [Waited] }
+    api Grow { method: POST  path: "/grow"  body: GrowInput  response: Json }
     api Anything { method: POST  path: "/anything"  body: Json  response: Json }
     api Nothing { method: GET  path: "/nothing"  response: Json }
     api Broken { method: GET  path: "/broken"  response: Json }
@@ -38,7 +42,7 @@ const SCHEMA: &str = r#"
     event Waited { payload: Json  handler: [note_waited] }
 "#;
 
-const HANDLERS: [(&str, &str); 17] = [
+const HANDLERS: [(&str, &str); 19] = [
     ("api/create_note", "async def handle_create_note(req):\n    return {'note': req.body.model_dump(mode='json')}\n"),
     ("api/latest_note", "async def handle_latest_note():\n    return {'latest': True}\n"),
     ("api/read_note", "def handle_read_note(req):\n    return {'id': req.id, 'params': dict(req.path_params)}\n"),
@@ -57,6 +61,11 @@ const HANDLERS: [(&str, &str); 17] = [
         "api/reply",
         "from generated.api.reply import ReplyResponse\n\ndef handle_reply(req):\n    return ReplyResponse(data=req.body.data, status=req.body.status, headers=req.body.headers)\n",
     ),
+    (
+        "api/spoilt",
+        "from generated.api.spoilt import SpoiltResponse\n\ndef handle_spoilt(req, state):\n    state.trigger_event('Waited', req.body.data)\n    return SpoiltResponse(data=req.body.data, status=req.body.status, headers=req.body.headers)\n",
+    ),
+    ("api/grow", "def handle_grow(req):\n    return len(req.body.pages)\n"),
     ("api/anything", "def handle_anything(req):\n    return req.body\n"),
     ("api/nothing", "async def handle_nothing():\n    return None\n"),
     ("api/broken", "async def handle_broken():\n    raise RuntimeError('the secret of the house')\n"),

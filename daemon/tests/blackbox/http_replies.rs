@@ -69,6 +69,28 @@ fn headers_cannot_forge_the_framing_nor_split_the_answer() {
 }
 
 #[test]
+fn a_reply_that_cannot_be_sent_emits_nothing() {
+    let project = project("");
+    let daemon = project.run();
+    let spoil = |with: serde_json::Value| daemon.post("/spoilt", &with.to_string());
+    for with in [json!({"status": 100}), json!({"headers": {"x a": "b"}}), json!({"headers": {"x-a": "b\u{0}"}})] {
+        let mut body = json!({"data": {"name": "spoilt"}});
+        body.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
+        let failed = spoil(body);
+        assert_eq!((failed.status, &failed.json()["code"]), (500, &json!("invalid_reply")), "{with}");
+        let trace = failed.json()["trace_id"].as_str().unwrap().to_owned();
+        let shown = eventually("the record", || {
+            let shown = text(&project.rohas(&["traces", "show", &trace, "--json"]).stdout);
+            shown.contains("invalid_reply").then_some(shown)
+        });
+        assert!(!shown.contains("Waited"), "{with}: {shown}");
+    }
+    assert_eq!(spoil(json!({"status": 201, "data": {"name": "fine"}})).status, 201);
+    eventually("the event", || project.has("emitted-fine").then_some(()));
+    assert!(!project.has("emitted-spoilt"));
+}
+
+#[test]
 fn failures_are_generic_in_run_and_told_in_dev() {
     let project = project("");
     let daemon = project.run();

@@ -1,26 +1,17 @@
 //! What does a client read? Replies of handlers, and the one shape of every error.
 
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use rohas_adapters::broker;
-use rohas_handlers_host::{Completed, HandlerError, HostError};
+use rohas_handlers_host::{HandlerError, HostError};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::dispatch;
+use crate::reply::Reply;
 
-/// Headers that say how a message is framed and what becomes of the connection; they are hyper's to set.
-const FRAMING: [HeaderName; 8] = [
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-    header::CONNECTION,
-    header::UPGRADE,
-    header::TE,
-    header::TRAILER,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The body of every answer that is an error.
 #[derive(Debug, Serialize)]
@@ -78,6 +69,9 @@ impl ErrorBody {
                 ..Self::of_handler(error, StatusCode::SERVICE_UNAVAILABLE, development)
             },
             dispatch::Error::Host(host) => Self::of_host(host, error.code(), development),
+            dispatch::Error::Reply(reply) => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.code(), reply.to_string())
+            }
             dispatch::Error::Emit(emit) => {
                 Self::unexpected(StatusCode::INTERNAL_SERVER_ERROR, error.code(), &emit.to_string(), development)
             }
@@ -152,47 +146,24 @@ impl ErrorBody {
 pub(super) fn json(status: StatusCode, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
     response
 }
 
 /// The answer of a handler that returned. `declared` is the api's `status:`.
-pub(super) fn completed(completed: Completed, declared: u16, method: &Method) -> Result<Response, ErrorBody> {
-    let chosen = completed.status.unwrap_or(declared);
-    let status = StatusCode::from_u16(chosen).ok().filter(|status| !status.is_informational()).ok_or_else(|| {
-        let text = format!("the handler chose the status {chosen}, which no answer can have");
-        ErrorBody::new(StatusCode::INTERNAL_SERVER_ERROR, "invalid_reply", text)
-    })?;
+pub(super) fn of_handler(reply: Reply, declared: StatusCode, method: &Method) -> Response {
+    let Reply { head, body } = reply;
+    let status = head.status.unwrap_or(declared);
     let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::RESET_CONTENT);
-    let mut response = if bodiless {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = status;
-        response
-    } else {
-        let length = completed.reply.len();
-        let mut response =
-            json(status, if method == Method::HEAD { Body::empty() } else { Body::from(completed.reply) });
+    let length = body.len();
+    let mut response = Response::new(if bodiless || method == Method::HEAD { Body::empty() } else { body.into() });
+    *response.status_mut() = status;
+    *response.headers_mut() = head.headers;
+    if !bodiless {
+        response.headers_mut().entry(header::CONTENT_TYPE).or_insert(JSON);
         if method == Method::HEAD {
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
-        response
-    };
-    for (name, value) in completed.headers {
-        let invalid = |what: &str| {
-            let text = format!("the handler set the header {name:?}, whose {what} cannot be sent");
-            ErrorBody::new(StatusCode::INTERNAL_SERVER_ERROR, "invalid_reply", text)
-        };
-        let header = HeaderName::try_from(name.as_str()).map_err(|_invalid| invalid("name"))?;
-        let value = HeaderValue::try_from(value).map_err(|_invalid| invalid("value"))?;
-        if FRAMING.contains(&header) {
-            continue;
-        }
-        // Only the content type is there already; what a handler names several times is sent several times.
-        if header == header::CONTENT_TYPE {
-            response.headers_mut().insert(header, value);
-        } else {
-            response.headers_mut().append(header, value);
-        }
     }
-    Ok(response)
+    response
 }

@@ -12,7 +12,7 @@ use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use rohas_adapters::TraceContext;
 use rohas_config::schema::model;
-use rohas_handlers_host::{Completed, Input};
+use rohas_handlers_host::Input;
 use rohas_handlers_host::invocation::ApiInput;
 use rohas_telemetry::{Kind, Phase as Part, Status, TraceId};
 use tower::ServiceExt;
@@ -23,6 +23,7 @@ use crate::app::{App, Entered};
 use crate::detach::Detach;
 use crate::dispatch::{self, Room, Work};
 use crate::recorder::Recorder;
+use crate::reply::Reply;
 use crate::trigger::http::connection::Phase;
 use crate::trigger::http::guard::REFUSED_METHOD;
 use crate::trigger::http::reply::{self, ErrorBody};
@@ -206,14 +207,13 @@ impl Exchange {
             room: Room::Await,
         };
         let outcome = dispatch::run(work, &self.app.brokers, &mut self.recorder).await;
-        let outcome = outcome.map_err(|error| self.failed(&error));
-        let reply = outcome.and_then(|completed| {
+        let outcome = outcome.map_err(|error| self.failed(&error)).map(|reply| {
             if self.version.development {
-                warn_about_reply(&self.route, &completed);
+                warn_about_reply(&self.route, &reply);
             }
-            reply::completed(completed, self.route.status, &self.method)
+            reply::of_handler(reply, self.route.status, &self.method)
         });
-        self.answer(reply)
+        self.answer(outcome)
     }
 
     fn failed(&mut self, error: &dispatch::Error) -> ErrorBody {
@@ -285,10 +285,10 @@ async fn prepare(
 }
 
 /// Replies are checked against the schema in development only, where a mismatch is a warning.
-fn warn_about_reply(route: &ApiRoute, completed: &Completed) {
-    let Ok(reply) = serde_json::from_slice::<serde_json::Value>(&completed.reply) else { return };
-    let fits = route.response.fits(&reply) || reply.get("data").is_some_and(|data| route.response.fits(data));
-    if !fits && completed.status.is_none_or(|status| status < 300) {
+fn warn_about_reply(route: &ApiRoute, reply: &Reply) {
+    let Ok(body) = serde_json::from_slice::<serde_json::Value>(&reply.body) else { return };
+    let fits = route.response.fits(&body) || body.get("data").is_some_and(|data| route.response.fits(data));
+    if !fits && reply.head.status.is_none_or(|status| status.is_success()) {
         tracing::warn!(api = %route.name, "the reply does not fit the response type that the schema declares");
     }
 }

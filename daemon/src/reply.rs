@@ -1,0 +1,121 @@
+//! Is what a handler replies fit to be sent? Decided before anything of its success is published.
+
+use bytes::Bytes;
+use http::header::{InvalidHeaderName, InvalidHeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use rohas_handlers_host::Completed;
+
+/// Headers that say how a message is framed and what becomes of the connection; they are hyper's to set.
+const FRAMING: [HeaderName; 8] = [
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::TE,
+    header::TRAILER,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Most headers of a reply.
+const MAX_HEADERS: usize = 1000;
+
+/// What a handler that returned replies.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) head: Head,
+    /// JSON.
+    pub(crate) body: Bytes,
+}
+
+/// Everything of a reply that may be wrong. Whoever holds one can send it.
+#[derive(Debug)]
+pub(crate) struct Head {
+    /// The status that the handler chose.
+    pub(crate) status: Option<StatusCode>,
+    /// The headers that the handler set, without those of the framing.
+    pub(crate) headers: HeaderMap,
+}
+
+/// Why a reply cannot be sent. The handler has failed then; nothing is emitted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the handler chose the status {0}, which no answer can have; choose one from 200 to 599")]
+    Status(u16),
+    #[error("the handler set the header {name:?}, whose name cannot be sent")]
+    HeaderName { name: String, source: InvalidHeaderName },
+    #[error("the handler set the header {name:?}, whose value cannot be sent")]
+    HeaderValue { name: String, source: InvalidHeaderValue },
+    #[error("the handler set {0} headers; {MAX_HEADERS} can be sent")]
+    TooManyHeaders(usize),
+}
+
+impl Head {
+    /// Checks what a handler chose.
+    ///
+    /// # Errors
+    /// When no client could be sent it.
+    pub(crate) fn check(completed: &Completed) -> Result<Self, Error> {
+        Ok(Self { status: completed.status.map(status).transpose()?, headers: headers(&completed.headers)? })
+    }
+}
+
+fn status(chosen: u16) -> Result<StatusCode, Error> {
+    let status = StatusCode::from_u16(chosen).ok().filter(|status| (200..=599).contains(&status.as_u16()));
+    status.ok_or(Error::Status(chosen))
+}
+
+fn headers(set: &[(String, String)]) -> Result<HeaderMap, Error> {
+    if set.len() > MAX_HEADERS {
+        return Err(Error::TooManyHeaders(set.len()));
+    }
+    let mut headers = HeaderMap::with_capacity(set.len());
+    for (name, value) in set {
+        let header =
+            HeaderName::try_from(name.as_str()).map_err(|source| Error::HeaderName { name: name.clone(), source })?;
+        let value = HeaderValue::try_from(value.as_str())
+            .map_err(|source| Error::HeaderValue { name: name.clone(), source })?;
+        if FRAMING.contains(&header) {
+            continue;
+        }
+        // What a handler names several times is sent several times, except that a body has one type.
+        if header == header::CONTENT_TYPE {
+            headers.insert(header, value);
+        } else {
+            headers.append(header, value);
+        }
+    }
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(status: Option<u16>, headers: &[(&str, &str)]) -> Result<Head, Error> {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Head::check(&Completed { status, headers, ..Completed::default() })
+    }
+
+    #[test]
+    fn statuses_are_those_of_final_answers() {
+        for status in [0, 99, 100, 199, 600, 999, 1000] {
+            assert!(matches!(check(Some(status), &[]), Err(Error::Status(found)) if found == status), "{status}");
+        }
+        for status in [200, 304, 599] {
+            assert_eq!(check(Some(status), &[]).unwrap().status.unwrap().as_u16(), status);
+        }
+        assert_eq!(check(None, &[]).unwrap().status, None);
+    }
+
+    #[test]
+    fn headers_are_sendable_and_not_of_the_framing() {
+        let several = [("Vary", "a"), ("vary", "b"), ("Content-Type", "a/a"), ("content-type", "b/b"), ("te", "x")];
+        let headers = check(None, &several).unwrap().headers;
+        let sent: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!(sent, [("vary", "a"), ("vary", "b"), ("content-type", "b/b")]);
+        assert!(matches!(check(None, &[("a b", "c")]), Err(Error::HeaderName { .. })));
+        assert!(matches!(check(None, &[("a", "b\r\nc: d")]), Err(Error::HeaderValue { .. })));
+        assert!(matches!(check(None, &[("a", "b"); 1001]), Err(Error::TooManyHeaders(1001))));
+    }
+}
