@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::invocation::Invocation;
 use crate::load::Report;
 use crate::outcome::Finished;
+use crate::protocol::MAX_PAYLOAD;
 
 /// One version of a project's handlers, loaded and ready to run. Made by the constructor of each host, which is its `load`.
 /// Dropping the last reference drains it: what runs is finished within the grace, then its workers end.
@@ -38,7 +39,7 @@ pub enum Error {
     #[error("{0}")]
     NotLoaded(String),
     /// The payload does not fit into a message to a worker.
-    #[error("a payload of {0} bytes is more than a worker can be given")]
+    #[error("a payload of {0} bytes, with its defaults, is more than the {MAX_PAYLOAD} that a worker can be given")]
     TooLarge(usize),
     /// Too many calls wait for a worker.
     #[error("too many calls are waiting for a worker")]

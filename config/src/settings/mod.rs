@@ -44,7 +44,7 @@ pub use problem::{Problem, Problems};
 pub use project::Project;
 pub use python::{Python, PythonMode, Workers};
 pub use secret::Secret;
-pub use server::Server;
+pub use server::{MOST_BODY, Server};
 pub use size::ByteSize;
 pub use telemetry::{Telemetry, TelemetryType};
 pub use workbench::Workbench;

@@ -9,6 +9,7 @@ use super::origin::Origin;
 use super::redact;
 use super::reference;
 use super::secret::Secret;
+use super::size::ByteSize;
 use super::value::{Fault, Value};
 
 /// Takes values out of the layers and collects every problem on the way.
@@ -131,6 +132,16 @@ impl Section<'_> {
                 .then(|| Fault::new("the duration must be longer than zero").help("the shortest is \"1ms\""))
         };
         self.checked(key, zero).unwrap_or(default)
+    }
+
+    /// A size that must not be above another.
+    pub(super) fn at_most(&mut self, key: &str, default: ByteSize, most: ByteSize) -> ByteSize {
+        let above = |size: &ByteSize| {
+            (*size > most).then(|| {
+                Fault::new(format!("{size} is more than `{key}` can be")).help(format!("the most is \"{most}\""))
+            })
+        };
+        self.checked(key, above).unwrap_or(default)
     }
 
     /// Text that must not be empty.

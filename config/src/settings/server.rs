@@ -11,6 +11,10 @@ use super::duration::{self, DurationText};
 use super::reader::Section;
 use super::size::ByteSize;
 
+/// Most that `server.max_body` can be: what a worker can be given with one call. The daemon's build fails when the worker
+/// protocol allows less.
+pub const MOST_BODY: ByteSize = ByteSize::mib(63);
+
 /// The HTTP listener and its limits.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[schemars(default, deny_unknown_fields)]
@@ -18,7 +22,9 @@ pub struct Server {
     /// Address to listen on
     ///
     /// An IP address such as `127.0.0.1`, `0.0.0.0` or `::1`, or a name such as `localhost`. Default: `127.0.0.1`,
-    /// which only this machine can reach.
+    /// which only this machine can reach. On such an address `rohas dev` answers only requests that call it by `localhost`,
+    /// a name below that, this setting or an IP address, and others with 421: so no web page can reach it under a name of
+    /// its own. `rohas run` answers to every name.
     pub host: Host,
 
     /// Port to listen on
@@ -40,13 +46,14 @@ pub struct Server {
 
     /// Largest request body
     ///
-    /// A larger one is refused with 413. Unit: bytes, or text such as `512KiB`. Default: `2MiB`.
+    /// A larger one is refused with 413. Unit: bytes, or text such as `512KiB`, at most `63MiB`, which is what a worker can
+    /// be given at a time. Default: `2MiB`.
     pub max_body: ByteSize,
 
     /// Time limit for the head of a request
     ///
-    /// Counted from the first byte of the request line to the end of the headers; a slower connection is closed.
-    /// Default: `10s`.
+    /// Counted from the first byte of the request line to the end of the headers; a slower request is answered with 408
+    /// and its connection closed. Default: `10s`.
     #[serde(serialize_with = "duration::serialize")]
     #[schemars(with = "DurationText")]
     pub header_timeout: Duration,
@@ -119,7 +126,7 @@ impl Server {
             port: section.get("port", default.port),
             enable_cors: section.get("enable_cors", default.enable_cors),
             cors_origins: section.get("cors_origins", default.cors_origins),
-            max_body: section.get("max_body", default.max_body),
+            max_body: section.at_most("max_body", default.max_body, MOST_BODY),
             header_timeout: section.positive("header_timeout", default.header_timeout),
             body_timeout: section.positive("body_timeout", default.body_timeout),
             idle_timeout: section.positive("idle_timeout", default.idle_timeout),

@@ -175,6 +175,18 @@ fn send_in_pieces(stream: &mut TcpStream, length: usize, chunked: bool, between:
 }
 
 #[test]
+fn a_body_that_outgrows_a_worker_by_its_defaults_is_too_large() {
+    let project = project("");
+    let daemon = project.run();
+    let grow = |pages: usize| daemon.post("/grow", &format!(r#"{{"pages": [{}]}}"#, vec!["{}"; pages].join(",")));
+    assert_eq!(grow(1000).json(), json!(1000));
+    let refused = grow(70_000);
+    assert_eq!((refused.status, &refused.json()["code"]), (413, &json!("too_large")));
+    let error = refused.json()["error"].as_str().unwrap().to_owned();
+    assert!(error.contains("with its defaults") && error.contains("66060288"), "{error}");
+}
+
+#[test]
 fn a_body_that_is_nothing_but_faults_has_an_answer_of_modest_size() {
     let project = project("");
     let daemon = project.run();

@@ -6,5 +6,8 @@ mod message;
 pub use frame::{Decoder, Error, MAX_FRAME};
 pub use message::{FromWorker, encode_cancel, encode_drain, encode_invoke, encode_load, encode_ping};
 
+/// Most bytes of a call's payload. The rest of its frame is for what goes with it.
+pub const MAX_PAYLOAD: usize = MAX_FRAME - (1 << 20);
+
 /// The version of the protocol that this daemon speaks.
 pub const VERSION: u64 = 1;

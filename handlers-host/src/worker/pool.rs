@@ -30,8 +30,6 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much room there is for a read, and when it is made anew, in bytes.
 const READ: usize = 64 << 10;
 const MIN_READ: usize = 8 << 10;
-/// What a frame may hold besides a call's payload, in bytes.
-const MAX_HEADER: usize = 1 << 20;
 
 /// How a pool is to be run.
 #[derive(Debug, Clone)]
@@ -137,7 +135,7 @@ impl Host for Pool {
         if let Some(error) = self.shared.load_error(invocation.handler) {
             return refused(HostError::NotLoaded(error));
         }
-        if invocation.body.len() > protocol::MAX_FRAME - MAX_HEADER {
+        if invocation.body.len() > protocol::MAX_PAYLOAD {
             return refused(HostError::TooLarge(invocation.body.len()));
         }
         let deadline = invocation.deadline;

@@ -8,11 +8,15 @@ use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use rohas_config::schema::shape::{Changed, Fault, Shape};
+use rohas_config::settings::MOST_BODY;
+use rohas_handlers_host::protocol::MAX_PAYLOAD;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use crate::trigger::http::reply::ErrorBody;
 use crate::version::ApiRoute;
+
+const _: () = assert!(MOST_BODY.as_u64() <= MAX_PAYLOAD as u64, "a body that server.max_body allows fits into a call");
 
 /// A request's payload, checked.
 pub(super) struct Payload {
