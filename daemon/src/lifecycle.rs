@@ -77,8 +77,9 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Error> {
     let settings = Arc::clone(&sound.settings);
     let (telemetry, service) = rohas_telemetry::open(telemetry_options(&plan.project, &sound))?;
     let address = settings.server.host.with_port(settings.server.port);
-    let listener =
-        Listener::bind(&settings.server).await.map_err(|source| Error::Bind { address: address.clone(), source })?;
+    let listener = Listener::bind(&settings.server, plan.development)
+        .await
+        .map_err(|source| Error::Bind { address: address.clone(), source })?;
     let bound = listener.address().map_err(|source| Error::Bind { address, source })?;
 
     let tracker = TaskTracker::new();

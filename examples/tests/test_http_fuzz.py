@@ -21,16 +21,16 @@ THREADS = 4
 PATIENCE = 15
 
 GOOD = [
-    b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n",
-    b"GET /greetings/Ann?tone=warm&times=2 HTTP/1.1\r\nhost: a\r\naccept-language: de\r\n\r\n",
-    b"GET /users/1 HTTP/1.1\r\nhost: a\r\ncookie: a=b; c=d\r\n\r\n",
-    b"HEAD /test HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
-    b"OPTIONS /users HTTP/1.1\r\nhost: a\r\norigin: http://b\r\naccess-control-request-method: POST\r\n\r\n",
-    b"POST /users HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 30\r\n\r\n"
+    b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n",
+    b"GET /greetings/Ann?tone=warm&times=2 HTTP/1.1\r\nhost: localhost\r\naccept-language: de\r\n\r\n",
+    b"GET /users/1 HTTP/1.1\r\nhost: localhost\r\ncookie: a=b; c=d\r\n\r\n",
+    b"HEAD /test HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
+    b"OPTIONS /users HTTP/1.1\r\nhost: localhost\r\norigin: http://b\r\naccess-control-request-method: POST\r\n\r\n",
+    b"POST /users HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 30\r\n\r\n"
     b'{"name":"Ann","email":"a@b.c"}',
-    b"POST /users HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    b"POST /users HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
     b'1e\r\n{"name":"Ann","email":"a@b.c"}\r\n0\r\n\r\n',
-    b"POST /users HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 39\r\n\r\n"
+    b"POST /users HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 39\r\n\r\n"
     b'{"body":{"name":"A","email":"a@b.c"}}  ',
 ]
 

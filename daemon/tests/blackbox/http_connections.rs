@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use serde_json::json;
 
 use crate::http::{project, read_answer};
-use crate::support::{eventually, read_to_end, text};
+use crate::support::{Daemon, Response, eventually, read_to_end, text};
 
 const GET_NOTE: &[u8] = b"GET /notes/1 HTTP/1.1\r\nhost: t\r\n\r\n";
 
@@ -162,6 +162,35 @@ fn origins_are_allowed_as_configured() {
     let daemon = off.run();
     assert_eq!(daemon.request("GET", "/notes/1", &origin, b"").header("access-control-allow-origin"), None);
     assert_eq!(daemon.request("OPTIONS", "/notes", &preflight, b"").status, 405);
+}
+
+#[test]
+fn in_development_no_name_of_others_leads_to_a_daemon_of_this_machine() {
+    let ask = |daemon: &Daemon, host: &str| {
+        let request = format!("GET /notes/1 HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        Response::parse(&daemon.raw(request.as_bytes())).unwrap()
+    };
+    let project = project("");
+    let daemon = project.dev();
+    let port = daemon.address.port();
+    for host in ["localhost", "127.0.0.1", "[::1]", "app.localhost"] {
+        assert_eq!(ask(&daemon, host).status, 200, "{host}");
+        assert_eq!(ask(&daemon, &format!("{host}:{port}")).status, 200, "{host}");
+    }
+    let refused = ask(&daemon, "evil.example");
+    assert_eq!((refused.status, &refused.json()["code"]), (421, &json!("unknown_host")));
+    assert!(refused.json()["error"].as_str().unwrap().contains("localhost"));
+    assert!(refused.header("x-request-id").is_some());
+    drop(daemon);
+    assert_eq!(ask(&project.run(), "evil.example").status, 200);
+    let open = crate::http::project("[server]\nhost = \"0.0.0.0\"\n");
+    let mut daemon = Daemon::spawn(open.command(&["dev", "--port", "0"]));
+    let port = daemon.wait_for("a port", |text| {
+        let start = text.find("http://0.0.0.0:")? + "http://0.0.0.0:".len();
+        text[start..].lines().next()?.parse().ok()
+    });
+    daemon.address.set_port(port);
+    assert_eq!(ask(&daemon, "evil.example").status, 200);
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn refused(daemon: &mut Daemon, project: &Project, path: &str, text: &str) -> St
 
 /// One exchange on a connection that stays open.
 fn exchange(stream: &mut TcpStream, path: &str) -> (u16, String) {
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes()).unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).unwrap();
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();

@@ -273,7 +273,7 @@ impl Daemon {
             let mut stream = TcpStream::connect(address).ok()?;
             stream.set_read_timeout(Some(PATIENCE)).ok()?;
             stream
-                .write_all(format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").as_bytes())
+                .write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes())
                 .ok()?;
             let mut bytes = Vec::new();
             stream.read_to_end(&mut bytes).ok()?;
@@ -291,7 +291,7 @@ impl Daemon {
 
     /// One request on a connection of its own.
     pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use crate::app::App;
 use crate::trigger::http::connection::{Connection, Limits, Phase};
 use crate::trigger::http::guard::{MAX_HEAD, MAX_HEADERS};
+use crate::trigger::http::names::LocalNames;
 
 /// Pause after an accept that failed, so that running out of descriptors does not become a busy loop.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -29,20 +30,24 @@ pub(crate) struct Listener {
     listener: TcpListener,
     limits: Limits,
     connections: Arc<Semaphore>,
+    /// Which hosts requests may name, where that matters.
+    names: Option<Arc<LocalNames>>,
 }
 
 impl Listener {
-    /// Binds the address of the settings.
+    /// Binds the address of the settings. In development, one that only this machine can reach is kept from web pages.
     ///
     /// # Errors
     /// When it is taken or not ours to bind.
-    pub(crate) async fn bind(server: &Server) -> io::Result<Self> {
+    pub(crate) async fn bind(server: &Server, development: bool) -> io::Result<Self> {
         let listener = TcpListener::bind((server.host.as_str(), server.port)).await?;
+        let guarded = development && listener.local_addr()?.ip().is_loopback();
         let most = usize::try_from(server.max_connections.get()).unwrap_or(Semaphore::MAX_PERMITS);
         Ok(Self {
             listener,
             limits: Limits { header: server.header_timeout, idle: server.idle_timeout },
             connections: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
+            names: guarded.then(|| Arc::new(LocalNames::new(server.host.as_str()))),
         })
     }
 
@@ -65,7 +70,7 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let serving = serve(Arc::clone(&app), stream, peer, self.limits);
+                    let serving = serve(Arc::clone(&app), stream, peer, (self.limits, self.names.clone()));
                     app.tracker.spawn(async move {
                         serving.await;
                         drop(place);
@@ -80,16 +85,17 @@ impl Listener {
     }
 }
 
-async fn serve(app: Arc<App>, stream: TcpStream, peer: SocketAddr, limits: Limits) {
+async fn serve(app: Arc<App>, stream: TcpStream, peer: SocketAddr, rules: (Limits, Option<Arc<LocalNames>>)) {
+    let (limits, names) = rules;
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection has no TCP_NODELAY");
     }
     let phase = Phase::new();
     let service = service_fn(|request: hyper::Request<Incoming>| {
         phase.busy();
-        let (app, phase) = (Arc::clone(&app), Arc::clone(&phase));
+        let (app, phase, names) = (Arc::clone(&app), Arc::clone(&phase), names.clone());
         async move {
-            let response = app.site().respond(request.map(Body::new) as Request, &phase).await;
+            let response = app.site().respond(request.map(Body::new) as Request, &phase, names.as_deref()).await;
             phase.idle();
             Ok::<_, std::convert::Infallible>(response)
         }

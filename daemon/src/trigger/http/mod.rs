@@ -3,6 +3,7 @@
 mod accept;
 mod connection;
 mod guard;
+mod names;
 mod reply;
 mod request;
 mod routes;

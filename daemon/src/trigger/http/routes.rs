@@ -26,6 +26,7 @@ use crate::recorder::Recorder;
 use crate::reply::Reply;
 use crate::trigger::http::connection::Phase;
 use crate::trigger::http::guard::REFUSED_METHOD;
+use crate::trigger::http::names::LocalNames;
 use crate::trigger::http::reply::{self, ErrorBody};
 use crate::trigger::http::request::{self, BodyLimits, Payload};
 use crate::version::{ApiRoute, Version};
@@ -69,11 +70,13 @@ impl Site {
         Self { router: with_cors(router, &version), version }
     }
 
-    /// Answers one request.
-    pub(super) async fn respond(&self, request: Request, phase: &Phase) -> Response {
+    /// Answers one request. `names` are those that it may call the daemon by, if that matters.
+    pub(super) async fn respond(&self, request: Request, phase: &Phase, names: Option<&LocalNames>) -> Response {
         let given = given_request_id(request.headers()).cloned();
         let mut response = if let Some(refusal) = phase.refusal().filter(|_| request.method() == REFUSED_METHOD) {
             refusal.error().into_response()
+        } else if let Some(Err(error)) = names.map(|names| names.check(request.headers())) {
+            error.into_response()
         } else {
             match self.router.clone().oneshot(request).await {
                 Ok(response) => response,
