@@ -7,6 +7,7 @@ mod control;
 mod detach;
 mod dispatch;
 mod environment;
+mod example;
 mod lifecycle;
 mod lock;
 mod output;

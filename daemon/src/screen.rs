@@ -12,9 +12,9 @@ use rohas_config::schema::diagnostic;
 use rohas_config::settings::Settings;
 use rohas_handlers_host::load::Report;
 
-use crate::output;
 use crate::project::Sound;
 use crate::version::Version;
+use crate::{example, output};
 
 /// Where a daemon's events are shown.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +34,7 @@ impl Screen {
         text +=
             &format!("\n  {} serves {} at {}\n", self.strong("rohas"), name, self.strong(&format!("http://{address}")));
         text += &format!("\n{}\n", self.routes(version));
-        text += &format!("  {}\n", self.try_it(version, address));
+        text += &format!("  Try: {}\n", example::command(version, address));
         text += "  Editing schema, config or handlers reloads. Ctrl-C stops.\n\n";
         show(&text);
     }
@@ -56,12 +56,6 @@ impl Screen {
         let workers = version.settings.python.workers.count();
         text += &format!("\n  {workers} Python {}, broker: memory\n", if workers == 1 { "worker" } else { "workers" });
         text
-    }
-
-    fn try_it(self, version: &Version, address: SocketAddr) -> String {
-        let plain = version.apis.iter().find(|api| api.method.as_str() == "GET" && api.path_params.is_empty());
-        let path = plain.map_or("/healthz", |api| &*api.path);
-        format!("Try: curl http://{address}{path}")
     }
 
     pub(crate) fn warnings(self, sound: &Sound) {

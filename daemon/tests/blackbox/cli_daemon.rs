@@ -182,3 +182,38 @@ fn the_screen_of_dev_is_on_stdout_and_uncoloured_without_a_terminal() {
     }
     assert!(!daemon.output().contains('\u{1b}'), "{}", daemon.output());
 }
+
+#[test]
+fn the_command_that_dev_suggests_works_when_it_is_pasted() {
+    let schema = r#"
+        enum Size { small, large }
+        type Owner { mail: String @email  site: String @url }
+        input Pet {
+            name: String @minLength(6) @maxLength(8)
+            age: Int @min(3)
+            size: Size
+            owner: Owner
+            tags: String[] @minItems(2)
+            born: DateTime
+            weight: Float @max(0.5)
+            nick: String?
+        }
+        api Adopt { method: POST path: "/it's/pets" body: Pet response: Json status: 201 }
+        "#;
+    let project = Project::new()
+        .file("schema/pets.ro", schema)
+        .file("src/handlers/api/adopt.py", "async def handle_adopt(req):\n    return 'adopted'\n");
+    let mut daemon = project.dev();
+    let suggested =
+        daemon.wait_for("the suggestion", |text| Some(text.split_once("Try: ")?.1.split_once('\n')?.0.to_owned()));
+    // A shell takes the line apart as it would for curl.
+    let script = format!("curl() {{ printf '%s\\n' \"$@\"; }}; {suggested}");
+    let words = text(&Command::new("sh").args(["-c", &script]).output().unwrap().stdout);
+    let words: Vec<&str> = words.lines().collect();
+    let ["-X", method, url, "-H", "content-type: application/json", "-d", body] = words[..] else {
+        unreachable!("{suggested} is not understood: {words:?}")
+    };
+    let path = url.strip_prefix(&format!("http://{}", daemon.address)).unwrap();
+    let answer = daemon.request(method, path, &[("content-type", "application/json")], body.as_bytes());
+    assert_eq!((answer.status, answer.json()), (201, "adopted".into()), "{suggested}");
+}
