@@ -24,7 +24,8 @@ pub(crate) struct App {
     /// Cancelled when the daemon begins to drain: nothing new is taken in from then on.
     pub(crate) intake: CancellationToken,
     pub(crate) requests: Gauge,
-    /// Deliveries suspected of killing their workers run one at a time: whoever runs one holds the permit.
+    /// Deliveries suspected of killing their workers run one at a time, each in a worker of its own: whoever runs one holds the
+    /// permit.
     pub(crate) quarantine: Semaphore,
     /// The present version. Swapped by [`App::install`] only.
     site: ArcSwap<Site>,

@@ -26,6 +26,8 @@ pub(crate) struct Work<'a> {
     /// How many events lie between the root stimulus and this.
     pub(crate) hops: u32,
     pub(crate) attempt: u32,
+    /// Whether it may kill its worker, and so must have one for itself.
+    pub(crate) alone: bool,
     pub(crate) timeout: Duration,
     pub(crate) input: Input,
     pub(crate) body: Bytes,
@@ -74,6 +76,7 @@ pub(crate) async fn run(work: Work<'_>, brokers: &Brokers, recorder: &mut Record
     let invocation = Invocation {
         handler: work.handler.index,
         attempt: work.attempt,
+        alone: work.alone,
         deadline,
         trace_id: recorder.context().trace_id,
         input: work.input,
@@ -181,7 +184,7 @@ impl Error {
             Self::Failed(_) => "handler_failed",
             Self::Retry { .. } => "retry",
             Self::Host(HostError::TimedOut | HostError::NeverStarted) => "timeout",
-            Self::Host(HostError::WorkerDied(_)) => "worker_died",
+            Self::Host(HostError::WorkerDied(_) | HostError::WorkerEnded(_)) => "worker_died",
             Self::Host(HostError::NotLoaded(_)) => "handler_not_loaded",
             Self::Host(HostError::Busy) | Self::Publish(_) | Self::NoRoom => "too_busy",
             Self::Host(HostError::TooLarge(_)) => "too_large",
@@ -195,7 +198,7 @@ impl Error {
 fn host_status(error: &HostError) -> Status {
     match error {
         HostError::TimedOut | HostError::NeverStarted => Status::TimedOut,
-        HostError::WorkerDied(_) => Status::Crashed,
+        HostError::WorkerDied(_) | HostError::WorkerEnded(_) => Status::Crashed,
         HostError::NotLoaded(_) | HostError::TooLarge(_) => Status::Failed,
         HostError::Busy => Status::Busy,
         HostError::Closed => Status::Cancelled,

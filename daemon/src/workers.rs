@@ -16,8 +16,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::project::Sound;
 
-/// How long a call may go on after its deadline before its worker is replaced.
+/// How long a call may go on after its deadline before it counts as stuck.
 const GRACE: Duration = Duration::from_millis(250);
+/// A worker is replaced when one in so many of its threads is stuck: enough are left to serve while its replacement starts.
+const STUCK_SHARE: usize = 4;
 
 /// What of the daemon's surroundings bears on the workers.
 #[derive(Debug, Clone)]
@@ -43,6 +45,15 @@ impl Error {
     /// Whether an edit of the project may help.
     pub(crate) fn is_mendable(&self) -> bool {
         matches!(self, Self::Start(StartError::Load(_)))
+    }
+
+    /// What to change in the project; `None` when the project is not to blame.
+    pub(crate) fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Python(error) => error.remedy(),
+            Self::Start(StartError::Spawn { .. }) => Some("let [python] interpreter name one that runs"),
+            Self::Start(StartError::Load(_)) => None,
+        }
     }
 }
 
@@ -84,6 +95,7 @@ pub(crate) async fn start(
         program: python::program(&interpreter, root, &surroundings.executable, development)?,
         workers: settings.python.workers.count(),
         grace: GRACE,
+        stuck_limit: (usize::from(settings.python.threads.get()) / STUCK_SHARE).max(1),
         drain: settings.server.drain_grace,
         memory_limit: settings.python.memory_limit.map(|limit| limit.as_u64()),
         recycle_after: settings.python.recycle_after.map(std::num::NonZero::get),

@@ -35,6 +35,9 @@ pub enum Error {
     /// The worker that ran the call died.
     #[error("the worker process died while it ran the handler ({0})")]
     WorkerDied(String),
+    /// The daemon ended the worker that ran the call, but not because of this call as far as it knows.
+    #[error("the worker process was ended while it ran the handler: {0}")]
+    WorkerEnded(&'static str),
     /// The handler could not be loaded; the report says why.
     #[error("{0}")]
     NotLoaded(String),

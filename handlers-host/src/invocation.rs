@@ -14,6 +14,8 @@ pub struct Invocation {
     pub handler: u32,
     /// Counted from 1.
     pub attempt: u32,
+    /// Whether it must have a worker for itself while it runs, as a call that may kill its worker must.
+    pub alone: bool,
     /// When it must have ended.
     pub deadline: Instant,
     /// The trace it belongs to.

@@ -1,5 +1,7 @@
 //! What does a worker need to know to load a project's handlers, and what does it answer?
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The body of the protocol's `load` message. The types in it are JSON as `docs/worker-protocol.md` describes them.
@@ -62,6 +64,34 @@ pub struct Report {
     pub handlers: Vec<Loaded>,
 }
 
+impl Report {
+    /// Which handlers loaded here but not in `other`, by index, with the reason.
+    #[must_use]
+    pub fn lacking_in(&self, other: &Self) -> BTreeMap<u32, String> {
+        let here = (0..).zip(&self.handlers).filter(|(_, loaded)| loaded.ok);
+        let reasons = here.filter_map(|(index, _)| {
+            let there = usize::try_from(index).ok().and_then(|index| other.handlers.get(index));
+            let reason = there.map_or_else(|| Some(UNKNOWN.to_owned()), Loaded::failure);
+            Some((index, reason?))
+        });
+        reasons.collect()
+    }
+}
+
+/// Why a handler could not be loaded, when its worker doesn't say.
+const UNKNOWN: &str = "the handler could not be loaded";
+
+impl Loaded {
+    /// Why it can't be called; `None` when it can.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        match &self.error {
+            Some(error) => Some(error.to_string()),
+            None => (!self.ok).then(|| UNKNOWN.to_owned()),
+        }
+    }
+}
+
 /// How one handler loaded.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Loaded {
@@ -105,7 +135,7 @@ pub struct Hello {
     /// Path of its interpreter.
     pub executable: String,
     /// Versions of the libraries that matter; null for one that is missing.
-    pub libraries: std::collections::BTreeMap<String, Option<String>>,
+    pub libraries: BTreeMap<String, Option<String>>,
 }
 
 impl std::fmt::Display for Failure {
@@ -122,5 +152,24 @@ impl std::fmt::Display for Failure {
             Some(remedy) => write!(formatter, "; {remedy}"),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_lacks_what_loaded_only_in_the_other() {
+        let good = Loaded { ok: true, asynchronous: true, error: None };
+        let bad = |message: &str| {
+            let failure = Failure { kind: "ImportError".to_owned(), message: message.to_owned(), ..Failure::default() };
+            Loaded { ok: false, asynchronous: false, error: Some(failure) }
+        };
+        let first = Report { handlers: vec![good.clone(), bad("old"), good.clone(), good.clone()] };
+        let second = Report { handlers: vec![good.clone(), bad("old"), bad("new")] };
+        let expected = [(2, "ImportError: new".to_owned()), (3, UNKNOWN.to_owned())];
+        assert_eq!(first.lacking_in(&second), expected.into());
+        assert!(second.lacking_in(&first).is_empty() && first.lacking_in(&first).is_empty());
     }
 }

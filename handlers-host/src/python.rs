@@ -1,6 +1,7 @@
 //! Which interpreter runs a project's Python handlers, and how is it started?
 
 use std::ffi::OsString;
+use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
 use crate::worker::Program;
@@ -17,20 +18,67 @@ pub enum Error {
     /// The extension module is not where it is installed.
     #[error("the Python extension is missing: expected {} beside the executable; reinstall rohas", .0.display())]
     NoExtension(PathBuf),
-    /// The configured interpreter does not exist.
+    /// The interpreter that was named does not exist, or none was found.
     #[error("the Python interpreter {} ({origin}) does not exist", .path.display())]
     NoInterpreter {
         /// Where it was looked for.
         path: PathBuf,
         /// Who named it.
-        origin: &'static str,
+        origin: Origin,
     },
+}
+
+impl Error {
+    /// What to change in the project or its surroundings; `None` when rohas itself is not installed well.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::NoExtension(_) => None,
+            Self::NoInterpreter { origin, .. } => Some(origin.remedy()),
+        }
+    }
+}
+
+/// Who named an interpreter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The setting.
+    Configured,
+    /// The environment variable.
+    VirtualEnv,
+    /// The project's own environment.
+    Project,
+    /// Nobody: it is the first on the path.
+    Path,
+}
+
+impl Origin {
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Configured => {
+                "let [python] interpreter name one that exists, or leave it out to use the project's .venv, which `rohas dev` makes"
+            }
+            Self::VirtualEnv => "activate an environment that exists, or unset VIRTUAL_ENV to use the project's .venv",
+            Self::Project | Self::Path => "install CPython 3.10 or newer, or let [python] interpreter name one",
+        }
+    }
+}
+
+impl Display for Origin {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Configured => "[python] interpreter",
+            Self::VirtualEnv => "VIRTUAL_ENV",
+            Self::Project => "the project's .venv",
+            Self::Path => "python3 on the PATH",
+        })
+    }
 }
 
 /// Where an interpreter may be named, strongest first.
 #[derive(Debug, Clone, Default)]
 pub struct Candidates {
-    /// `[python] interpreter`, relative to the project's root.
+    /// `[python] interpreter`: a path relative to the project's root, or the name of a command.
     pub configured: Option<PathBuf>,
     /// The environment variable `VIRTUAL_ENV`.
     pub virtual_env: Option<PathBuf>,
@@ -44,7 +92,7 @@ pub struct Interpreter {
     /// Its executable.
     pub path: PathBuf,
     /// Who named it.
-    pub origin: &'static str,
+    pub origin: Origin,
 }
 
 impl Interpreter {
@@ -54,33 +102,37 @@ impl Interpreter {
     /// When the one named does not exist.
     pub fn find(root: &Path, candidates: &Candidates) -> Result<Self, Error> {
         if let Some(configured) = &candidates.configured {
-            return existing(root.join(configured), "[python] interpreter");
+            let path = root.join(configured);
+            let is_command = configured.components().count() == 1 && !path.is_file();
+            let command = if is_command { candidates.on_path(configured) } else { None };
+            return existing(command.unwrap_or(path), Origin::Configured);
         }
         if let Some(environment) = &candidates.virtual_env {
-            return existing(environment.join("bin/python"), "VIRTUAL_ENV");
+            return existing(environment.join("bin/python"), Origin::VirtualEnv);
         }
         let own = root.join(".venv/bin/python");
         if own.exists() {
-            return Ok(Self { path: own, origin: "the project's .venv" });
+            return Ok(Self { path: own, origin: Origin::Project });
         }
-        let directories = candidates.path.as_deref().map(std::env::split_paths);
-        directories
-            .into_iter()
-            .flatten()
-            .map(|directory| directory.join("python3"))
-            .find(|path| path.is_file())
-            .map(|path| Self { path, origin: "python3 on the PATH" })
-            .ok_or_else(|| Error::NoInterpreter { path: "python3".into(), origin: "on the PATH" })
+        let command = Path::new("python3");
+        existing(candidates.on_path(command).unwrap_or_else(|| command.to_owned()), Origin::Path)
     }
 
     /// Whether it was named by the user or belongs to the project, so that packages may be expected in it.
     #[must_use]
     pub fn is_projects_own(&self) -> bool {
-        self.origin != "python3 on the PATH"
+        self.origin != Origin::Path
     }
 }
 
-fn existing(path: PathBuf, origin: &'static str) -> Result<Interpreter, Error> {
+impl Candidates {
+    fn on_path(&self, command: &Path) -> Option<PathBuf> {
+        let directories = std::env::split_paths(self.path.as_deref()?);
+        directories.map(|directory| directory.join(command)).find(|path| path.is_file())
+    }
+}
+
+fn existing(path: PathBuf, origin: Origin) -> Result<Interpreter, Error> {
     if path.is_file() { Ok(Interpreter { path, origin }) } else { Err(Error::NoInterpreter { path, origin }) }
 }
 
@@ -134,6 +186,10 @@ mod tests {
         touch(&root.join("tools/python"));
         candidates.configured = Some("tools/python".into());
         assert_eq!(find(&candidates), root.join("tools/python"));
+        candidates.configured = Some("python3".into());
+        assert_eq!(find(&candidates), bin.join("python3"), "a command");
+        touch(&root.join("python3"));
+        assert_eq!(find(&candidates), root.join("python3"), "a file of the project goes before a command");
     }
 
     #[test]

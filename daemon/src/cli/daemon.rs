@@ -57,7 +57,7 @@ pub(super) fn dev(common: &Common, arguments: &Dev) -> Outcome {
     let surroundings = environment::surroundings()?;
     let screen = Screen { development: true, color: environment::color(&std::io::stdout()) };
     let settings = project.settings().map_err(|error| invalid(&Unsound::Settings(error), screen.color))?.settings;
-    virtualenv::prepare(&project.root, &settings, &surroundings, !arguments.no_install)?;
+    virtualenv::prepare(&project.root, &settings, &surroundings, !arguments.no_install).map_err(unprepared)?;
     serve(Plan { project, surroundings, development: true, screen })
 }
 
@@ -74,8 +74,25 @@ fn serve(plan: Plan) -> Outcome {
         Ok(()) => Ok(()),
         Err(lifecycle::Error::Unsound(unsound)) => Err(invalid(&unsound, color)),
         Err(error @ lifecycle::Error::Handlers) => Err(Failure::Invalid(format!("error: {error}\n"))),
+        Err(lifecycle::Error::Workers(error)) => match error.remedy() {
+            Some(remedy) => Err(misconfigured(&error, remedy)),
+            None => Err(error.into()),
+        },
         Err(error) => Err(error.into()),
     }
+}
+
+fn unprepared(error: virtualenv::Error) -> Failure {
+    let virtualenv::Error::Python(python) = &error else { return error.into() };
+    match python.remedy() {
+        Some(remedy) => misconfigured(python, remedy),
+        None => error.into(),
+    }
+}
+
+/// The project, or what surrounds it, names something that can't be used.
+fn misconfigured(error: &dyn std::error::Error, remedy: &str) -> Failure {
+    Failure::Invalid(format!("error: {error}\n  help: {remedy}\n"))
 }
 
 fn invalid(unsound: &Unsound, color: bool) -> Failure {

@@ -132,7 +132,7 @@ fn python(project: &Project, settings: &Settings) -> Result<Vec<Check>, Failure>
     let interpreter = match surroundings.interpreter(&project.root, settings) {
         Ok(interpreter) => interpreter,
         Err(error) => {
-            let remedy = "set [python] interpreter, or run `rohas dev` once to make a .venv";
+            let remedy = error.remedy().unwrap_or("reinstall rohas");
             return Ok(vec![Check::bad("python", error.to_string(), remedy), extension_check]);
         }
     };

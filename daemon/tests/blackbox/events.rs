@@ -361,20 +361,66 @@ fn a_delivery_whose_worker_dies_comes_again_without_losing_attempts() {
 }
 
 #[test]
-fn a_delivery_that_kills_every_worker_is_given_up_and_others_go_on() {
+fn a_delivery_that_kills_its_workers_is_given_up_after_two_alone_and_harms_nobody_meanwhile() {
     let project = project(
         "
         api Go { method: GET path: \"/go\" response: Json triggers: [Deadly] }
+        api Begin { method: GET path: \"/begin\" response: Json triggers: [Long] }
         event Deadly { payload: Json handler: [kills, lives] retry: { delay: 10ms, maxDelay: 20ms } }
+        event Long { payload: Json handler: [long] }
         ",
     )
     .api("go", "return 1")
-    .event("kills", "import os;os._exit(1)")
-    .event("lives", "import asyncio;await asyncio.sleep(0);note('lived')");
+    .api("begin", "return 1")
+    .event("kills", "import os;note('kills', os.getpid());os._exit(1)")
+    .event("lives", "import asyncio;await asyncio.sleep(0);note('lived')")
+    .event(
+        "long",
+        "import asyncio, os;note('long', os.getpid());\
+         while len(open('journal').read().split('kills')) < 4: await asyncio.sleep(0.01);note('long done')",
+    );
     let mut daemon = project.dev();
+    id(&daemon, "/begin");
+    project.journal_of(1);
     id(&daemon, "/go");
     daemon.wait_for_text("a message was given up");
-    eventually("the other handler", || project.journal().contains(&json!(["lived"])).then_some(()));
-    assert!(!daemon.output().contains("Deadly--lives id"), "{}", daemon.output());
+    let output = daemon.output();
+    assert!(output.contains("the handler kills its worker: 2 died while they ran nothing else"), "{output}");
+    assert!(!output.contains("Deadly--lives id"), "{output}");
+    eventually("the other handlers", || {
+        let journal = project.journal();
+        (journal.contains(&json!(["lived"])) && journal.contains(&json!(["long done"]))).then_some(())
+    });
+    let lines = project.journal();
+    let runs = |name: &str| lines.iter().filter(|line| line[0] == name).count();
+    // Both were there when the first worker died, and neither when those died that the deadly one had for itself.
+    assert_eq!((runs("kills"), runs("long")), (3, 2), "{lines:?}");
     id(&daemon, "/go");
+}
+
+#[test]
+fn a_delivery_that_is_lost_with_others_because_one_blocked_their_worker_is_not_suspected() {
+    let project = project(
+        "
+        api Go { method: GET path: \"/go\" response: Json triggers: [E] }
+        api Spin { method: GET path: \"/spin\" response: Json timeout: 300ms }
+        event E { payload: Json handler: [e] retry: { attempts: 1, delay: 10ms } }
+        ",
+    )
+    .api("go", "return 1")
+    .api("spin", "while True: pass")
+    .event(
+        "e",
+        "import asyncio, os;note('begun');while not os.path.exists('go'): await asyncio.sleep(0.01);note('done')",
+    );
+    let mut daemon = project.dev();
+    id(&daemon, "/go");
+    project.journal_of(1);
+    assert_eq!(daemon.get("/spin").status, 504);
+    daemon.wait_for_text("another handler blocked it beyond its deadline");
+    project.journal_of(2);
+    project.write("go", "");
+    assert_eq!(project.journal_of(3)[2], json!(["done"]));
+    // A suspect would have had a second worker started for it.
+    assert_eq!(daemon.workers().len(), 1);
 }

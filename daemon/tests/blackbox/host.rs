@@ -1,6 +1,7 @@
 //! Does user code get what it is promised, and does it harm nobody when it fails?
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::fs;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -156,6 +157,28 @@ fn run_refuses_handlers_that_do_not_load() {
 }
 
 #[test]
+fn a_missing_interpreter_is_the_projects_fault_and_has_a_remedy() {
+    let project = project(&[PID]);
+    assert!(project.rohas(&["codegen"]).status.success());
+    let refused = |arguments: &[&str], variable: &str, value: &str| {
+        let mut command = project.command(arguments);
+        let output = command.env_remove("ROHAS_PYTHON__INTERPRETER").env(variable, value).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        said
+    };
+    for arguments in [&["run", "--port", "0"][..], &["dev", "--port", "0"]] {
+        let said = refused(arguments, "ROHAS_PYTHON__INTERPRETER", "nowhere/bin/python");
+        assert!(said.contains("nowhere/bin/python") && said.contains("help: let [python] interpreter name"), "{said}");
+        let said = refused(arguments, "VIRTUAL_ENV", "/nowhere");
+        assert!(said.contains("/nowhere/bin/python") && said.contains("unset VIRTUAL_ENV"), "{said}");
+    }
+    project.write("not-a-program", "");
+    let said = refused(&["run", "--port", "0"], "ROHAS_PYTHON__INTERPRETER", "not-a-program");
+    assert!(said.contains("not-a-program") && said.contains("help:"), "{said}");
+}
+
+#[test]
 fn an_interpreter_without_pydantic_is_shown_with_the_remedy() {
     let project = project(&[PID]);
     // An isolated environment made from the tests' own interpreter: it has nothing installed.
@@ -211,26 +234,68 @@ fn an_endless_loop_is_answered_at_its_timeout_and_others_are_served_meanwhile() 
     pid(&daemon);
 }
 
+const BLOCK: (&str, &str, &str) = (
+    "Block",
+    "timeout: 300ms",
+    "
+    import time
+    def handle_block():
+        while True:
+            time.sleep(60)
+    ",
+);
+
+/// A project whose only worker has so many threads.
+fn threaded(apis: &[(&str, &str, &str)], threads: u16) -> Project {
+    let settings = format!("[project]\nname = \"test\"\n[python]\nworkers = 1\nthreads = {threads}\n");
+    project(apis).file("config/rohas.toml", &settings)
+}
+
 #[test]
-fn a_plain_handler_that_never_returns_is_answered_at_its_timeout_and_its_worker_replaced() {
-    let project = project(&[
-        PID,
-        (
-            "Block",
-            "timeout: 300ms",
-            "
-            import time
-            def handle_block():
-                while True:
-                    time.sleep(60)
-            ",
-        ),
-    ]);
+fn a_worker_is_replaced_when_a_quarter_of_its_threads_is_stuck_and_not_before() {
+    let project = threaded(&[PID, BLOCK], 8);
     let daemon = project.dev();
     let first = pid(&daemon);
     assert_eq!(daemon.get("/block").status, 504);
+    // By the time another call has been cut off at the same timeout, the first one has been stuck for longer than the grace.
+    assert_eq!(pid(&daemon), first);
+    assert_eq!(daemon.get("/block").status, 504);
     eventually("another worker", || (pid(&daemon) != first).then_some(()));
     eventually("the end of the first", || (!is_alive(u32::try_from(first).unwrap())).then_some(()));
+}
+
+#[test]
+fn calls_behind_the_last_stuck_thread_run_in_the_next_worker() {
+    let project = threaded(&[BLOCK, ("Quick", "timeout: 20s", "def handle_quick():\n    return True\n")], 1);
+    let daemon = project.dev();
+    assert_eq!(daemon.get("/block").status, 504);
+    assert_eq!(daemon.get("/quick").status, 200);
+}
+
+#[test]
+fn stuck_handlers_beside_long_calls_never_use_up_the_processes() {
+    let long = (
+        "Long",
+        "timeout: 100s",
+        "
+        import asyncio
+        async def handle_long():
+            open('long', 'a').write('x')
+            await asyncio.sleep(90)
+        ",
+    );
+    let project = threaded(&[PID, BLOCK, long], 1);
+    let daemon = project.dev();
+    // Each round leaves a worker behind that a long call keeps from ending; the fourth finds no room for its replacement.
+    for round in 1..=4 {
+        let before = pid(&daemon);
+        drop(daemon.background("/long"));
+        let begun = || fs::read_to_string(project.path().join("long")).is_ok_and(|text| text.len() == round);
+        eventually("the long call", || begun().then_some(()));
+        assert_eq!(daemon.get("/block").status, 504);
+        eventually("the next worker", || (pid(&daemon) != before).then_some(()));
+        assert!(daemon.workers().len() <= 3, "{:?}", daemon.workers());
+    }
 }
 
 #[test]

@@ -149,3 +149,127 @@ fn a_worker_has_the_projects_directory_and_nothing_of_the_daemons() {
     assert!(seen["sockets"].as_u64().unwrap() <= 3, "{seen}");
     assert!(!seen.to_string().contains(".rohas/telemetry"), "{seen}");
 }
+
+/// A handler that starts a process, writes down its id, and goes on for ever.
+fn parent() -> Project {
+    Project::new()
+        .file(
+            "config/rohas.toml",
+            "[project]\nname = \"test\"\n[server]\ndrain_grace = \"300ms\"\n[python]\nworkers = 1\n",
+        )
+        .file("schema/api.ro", "api Parent { method: GET path: \"/parent\" response: Json timeout: 120s }\n")
+        .file(
+            "src/handlers/api/parent.py",
+            "
+            import asyncio, os, subprocess
+            async def handle_parent():
+                child = subprocess.Popen(['sleep', '300'])
+                with open('child.tmp', 'w') as file:
+                    file.write(str(child.pid))
+                os.rename('child.tmp', 'child')
+                await asyncio.sleep(100)
+            ",
+        )
+}
+
+fn child(project: &Project) -> u32 {
+    eventually("the handler's child", || fs::read_to_string(project.path().join("child")).ok()?.parse().ok())
+}
+
+#[test]
+fn what_a_handler_started_ends_with_a_daemon_that_cuts_it_off() {
+    let project = parent();
+    let mut daemon = project.dev();
+    drop(daemon.background("/parent"));
+    let child = child(&project);
+    assert!(is_alive(child));
+    assert!(daemon.stop().success(), "{}", daemon.output());
+    eventually("the end of the handler's child", || (!is_alive(child)).then_some(()));
+}
+
+#[test]
+fn what_a_handler_started_ends_with_a_daemon_that_is_told_twice() {
+    let project = parent();
+    project.write(
+        "config/rohas.toml",
+        "[project]\nname = \"test\"\n[server]\ndrain_grace = \"10m\"\n[python]\nworkers = 1\n",
+    );
+    let mut daemon = project.dev();
+    drop(daemon.background("/parent"));
+    let child = child(&project);
+    daemon.signal("-TERM");
+    daemon.wait_for_text("stopping");
+    assert!(is_alive(child));
+    daemon.signal("-INT");
+    daemon.wait();
+    eventually("the end of the handler's child", || (!is_alive(child)).then_some(()));
+}
+
+#[test]
+fn what_left_a_worker_for_good_does_not_keep_the_daemon_by_its_output() {
+    let project = parent();
+    project.write(
+        "src/handlers/api/parent.py",
+        "
+        import subprocess
+        def handle_parent():
+            return subprocess.Popen(['sleep', '300'], start_new_session=True).pid
+        ",
+    );
+    let mut daemon = project.dev();
+    let child = u32::try_from(daemon.get("/parent").json().as_u64().unwrap()).unwrap();
+    let status = daemon.stop();
+    let survived = is_alive(child);
+    kill(child, "-KILL");
+    assert!(status.success() && survived, "{}", daemon.output());
+    assert!(!daemon.output().contains("did not end in time"), "{}", daemon.output());
+}
+
+/// Two handlers, of which one is broken on disk after the daemon has loaded them.
+fn broken_on_disk(workers: u16) -> (Project, Daemon) {
+    let project = Project::new()
+        .file("config/rohas.toml", &format!("[project]\nname = \"test\"\n[python]\nworkers = {workers}\n"))
+        .file(
+            "schema/api.ro",
+            "
+            api Pid { method: GET path: \"/pid\" response: Json }
+            api Frail { method: GET path: \"/frail\" response: Json }
+            ",
+        )
+        .file("src/handlers/api/pid.py", "import os\nasync def handle_pid():\n    return os.getpid()\n")
+        .file("src/handlers/api/frail.py", "async def handle_frail():\n    return 'well'\n");
+    let mut daemon = project.dev();
+    eventually("all workers", || (daemon.workers().len() == usize::from(workers)).then_some(()));
+    project.write("src/handlers/api/frail.py", "import no_such_module\n");
+    daemon.wait_for_text("not reloaded");
+    (project, daemon)
+}
+
+#[test]
+fn a_replacement_that_loads_worse_is_not_used_while_another_worker_lives() {
+    let (_project, mut daemon) = broken_on_disk(2);
+    eventually("the two that serve", || (daemon.workers().len() == 2).then_some(()));
+    kill(pid(&daemon), "-KILL");
+    daemon.wait_for("two refused replacements", |text| {
+        (text.matches("it is not used, the others go on").count() >= 2).then_some(())
+    });
+    assert!(daemon.output().contains("handler=\"frail\""), "{}", daemon.output());
+    assert!(daemon.output().contains("No module named 'no_such_module'"), "{}", daemon.output());
+    for _ in 0..20 {
+        let answer = daemon.get("/frail");
+        assert_eq!((answer.status, answer.json()), (200, "well".into()));
+    }
+}
+
+#[test]
+fn the_only_worker_is_replaced_by_one_that_serves_what_it_can_until_the_code_is_mended() {
+    let (project, mut daemon) = broken_on_disk(1);
+    kill(pid(&daemon), "-KILL");
+    pid(&daemon);
+    daemon.wait_for_text("no other worker lives");
+    let answer = daemon.get("/frail");
+    assert_eq!((answer.status, answer.json()["code"].as_str().unwrap()), (500, "handler_not_loaded"), "{answer:?}");
+    assert!(answer.json()["error"].as_str().unwrap().contains("no_such_module"), "{answer:?}");
+    project.write("src/handlers/api/frail.py", "async def handle_frail():\n    return 'mended'\n");
+    eventually("the mended handler", || (daemon.get("/frail").status == 200).then_some(()));
+}

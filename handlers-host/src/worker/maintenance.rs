@@ -1,19 +1,25 @@
 //! When is a worker in trouble, and what is done about it?
 //!
-//! * A call that goes on after its deadline plus the grace: if the worker's loop still turns, the worker gets no new calls and
-//!   ends once nobody waits for the others it has; if the loop hangs, it is killed at once.
+//! * A call that goes on after its deadline plus the grace is stuck. If the worker's loop hangs, the worker is killed at once.
+//!   If the loop turns, the call harms only the thread that it has; a worker with too many of those gets no new calls once
+//!   its replacement is there, and ends when nobody waits for the others it has.
 //! * Calls that a worker does not begin although its loop hangs move to other workers; a spare one is started if need be.
 //! * A worker that dies, or grows beyond its memory limit, is replaced, after a pause that grows while starts keep failing.
+//! * A call that must run alone gets a worker that has nothing to do, or one more is started for it.
+//! * The number of processes is bounded. When the bound keeps a replacement from being started, the worker on its way out that
+//!   the fewest wait for is killed; when nothing serves, one whose loop hangs.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::protocol;
+use crate::worker::member::{Ending, Overdue, Phase, Worker};
 use crate::worker::pool::Shared;
 use crate::worker::process;
-use crate::worker::state::{Phase, State, Worker};
+use crate::worker::state::State;
 
 /// How often a busy pool is looked at.
 const BUSY_TICK: Duration = Duration::from_millis(50);
@@ -23,10 +29,19 @@ const IDLE_TICK: Duration = Duration::from_secs(1);
 const SLOW_START: Duration = Duration::from_millis(100);
 /// A loop that does not answer for so long hangs.
 const HANGS_AFTER: Duration = Duration::from_millis(200);
+/// A loop that does not answer for so long is given up when the pool can serve nothing and start nothing. What only makes it
+/// slow, such as many busy threads, lets it turn once in such a time.
+const HOPELESS_AFTER: Duration = Duration::from_secs(2);
+/// How long a worker too many is kept: whatever asked for it often asks again.
+const SPARE_PATIENCE: Duration = Duration::from_secs(5);
 /// How often memory is measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
 /// How long a retired worker without calls may take to end by itself.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+/// Why workers are killed when their pool has been dropped.
+const STOPPED: Ending = Ending::ForOthers("its time to finish was over");
+/// Why a worker is killed that nobody waits for.
+const UNAWAITED: Ending = Ending::ForOthers("nobody waited for it any more");
 
 impl Shared {
     /// Looks after the workers until the pool is dropped, then drains them.
@@ -36,10 +51,10 @@ impl Shared {
             let now = Instant::now();
             if now >= measured + MEASURE_EVERY {
                 measured = now;
-                self.limit_memory();
+                self.limit_memory().await;
             }
             self.check(now);
-            self.fill(now);
+            self.fill(now).await;
             let next = now + if self.busy() { BUSY_TICK } else { IDLE_TICK };
             tokio::select! {
                 () = self.changed.notified() => {}
@@ -52,74 +67,81 @@ impl Shared {
 
     fn busy(&self) -> bool {
         let state = self.state();
-        let quiet = |worker: &Worker| {
-            worker.phase == Phase::Ready && worker.in_flight == 0 && !worker.blocked && worker.due.is_none()
-        };
-        !(state.waiting.is_empty() && state.workers.len() == self.options.workers && state.workers.iter().all(quiet))
+        let nothing_waits = state.waiting.is_empty() && state.alone.is_empty();
+        let quiet = |worker: &Worker| worker.serves() && worker.is_idle();
+        !(nothing_waits && state.workers.len() == self.options.workers && state.workers.iter().all(quiet))
     }
 
     /// Looks at each worker and moves, retires or kills where needed.
     fn check(&self, now: Instant) {
         let mut state = self.state();
-        let mut hanging = Vec::new();
+        let mut stopped = Vec::new();
         for worker in &mut state.workers {
-            if worker.phase == Phase::Starting {
+            if worker.phase == Phase::Starting || worker.is_killed() {
                 continue;
             }
-            self.check_expired(worker, now);
+            self.check_overdue(worker, now);
             if self.options.recycle_after.is_some_and(|calls| worker.handled >= calls) {
                 worker.due.get_or_insert("it has run as many calls as recycle_after allows");
             }
             if hangs(worker, now) {
-                hanging.push(worker.number);
+                stopped.push(worker.number);
             }
         }
-        for number in hanging {
+        stopped.extend(self.retire_due(&mut state));
+        for number in stopped {
             state.move_unstarted(number);
         }
-        self.retire_due(&mut state);
         end_retired(&mut state, now);
-        self.retire_spare(&mut state);
+        self.retire_spare(&mut state, now);
     }
 
-    fn check_expired(&self, worker: &mut Worker, now: Instant) {
-        let Some(expired) = worker.oldest_expired() else { return };
-        if now < expired + self.options.grace {
-            return;
-        }
-        if worker.last_pong.is_some_and(|pong| pong >= expired) {
-            worker.due.get_or_insert("a handler ran on after its deadline");
-        } else if !worker.kill.is_cancelled() {
-            tracing::warn!(pid = worker.pid, "a handler blocks its worker beyond its deadline; the worker is killed");
-            worker.kill.cancel();
+    fn check_overdue(&self, worker: &mut Worker, now: Instant) {
+        // One that a stuck call has for itself is of no other use.
+        let limit = if worker.reserved { 1 } else { self.options.stuck_limit };
+        match worker.overdue(now, self.options.grace) {
+            Overdue::Stuck(count) if count >= limit => {
+                worker.due.get_or_insert("too many of its handlers ran on after their deadlines");
+            }
+            Overdue::Hangs => {
+                tracing::warn!(
+                    pid = worker.pid,
+                    "a handler blocks its worker beyond its deadline; the worker is killed"
+                );
+                worker.kill(Ending::ForOthers("another handler blocked it beyond its deadline"));
+            }
+            Overdue::Nothing | Overdue::Stuck(_) => {}
         }
     }
 
-    fn limit_memory(&self) {
+    async fn limit_memory(&self) {
         let Some(limit) = self.options.memory_limit else { return };
-        for worker in &mut self.state().workers {
-            let used = process::resident_bytes(worker.pid).unwrap_or_default();
-            if used > limit && !worker.kill.is_cancelled() {
-                tracing::warn!(pid = worker.pid, used, limit, "a worker exceeds its memory limit and is killed");
-                worker.kill.cancel();
-            }
+        let workers: Vec<(u64, u32)> = self.state().workers.iter().map(|worker| (worker.number, worker.pid)).collect();
+        // The kernel lets readers wait for a process that is busy with its memory.
+        let measuring = spawn_blocking(move || {
+            let used =
+                workers.into_iter().map(|(number, pid)| (number, process::resident_bytes(pid).unwrap_or_default()));
+            used.filter(|(_, used)| *used > limit).collect::<Vec<_>>()
+        });
+        // It fails only with the runtime.
+        let Ok(large) = measuring.await else { return };
+        let mut state = self.state();
+        for (number, used) in large {
+            let Some(worker) = state.worker(number).filter(|worker| !worker.is_killed()) else { continue };
+            tracing::warn!(pid = worker.pid, used, limit, "a worker exceeds its memory limit and is killed");
+            worker.kill(if worker.in_flight() == 1 {
+                Ending::ByItsCall("it exceeded its memory limit")
+            } else {
+                Ending::ForOthers("it exceeded its memory limit, perhaps because of another handler")
+            });
         }
     }
 
-    /// Starts workers until as many are usable as are wanted. Hanging ones don't count, but there are never more than twice
-    /// as many processes as wanted, plus one.
-    fn fill(self: &Arc<Self>, now: Instant) {
-        loop {
-            {
-                let state = self.state();
-                let usable =
-                    |worker: &&Worker| worker.phase != Phase::Retiring && !worker.blocked && worker.due.is_none();
-                let enough = state.workers.iter().filter(usable).count() >= self.options.workers;
-                if enough || state.workers.len() > 2 * self.options.workers || !state.may_start(now) {
-                    return;
-                }
-            }
-            if let Err(error) = self.start_worker() {
+    /// Starts workers until as many are sound as are wanted, and one more for a call that waits to run alone; but there are never
+    /// more than twice as many processes as wanted, plus one.
+    async fn fill(self: &Arc<Self>, now: Instant) {
+        while self.wants_worker(now) {
+            if let Err(error) = self.start_worker().await {
                 tracing::error!(%error, "a worker could not be started");
                 self.state().failed_to_start();
                 self.announce(Err(error));
@@ -128,27 +150,48 @@ impl Shared {
         }
     }
 
-    /// Workers that are due go on until their replacements are ready.
-    fn retire_due(&self, state: &mut State) {
-        let lasting = |worker: &&Worker| worker.phase == Phase::Ready && !worker.blocked && worker.due.is_none();
-        if state.workers.iter().filter(lasting).count() < self.options.workers {
-            return;
+    fn wants_worker(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        let sound = state.workers.iter().filter(|worker| worker.is_sound()).count();
+        let one_starts = || state.workers.iter().any(|worker| worker.phase == Phase::Starting);
+        let enough = sound >= self.options.workers && (state.alone.is_empty() || one_starts());
+        if enough || !state.may_start(now) || self.closing.is_cancelled() {
+            return false;
         }
-        for worker in &mut state.workers {
-            if let Some(reason) = worker.due {
-                retire(worker, reason);
-            }
+        let room = state.workers.len() <= 2 * self.options.workers;
+        if !room && sound < self.options.workers {
+            make_room(&mut state, now);
         }
+        room
     }
 
-    /// After a hanging worker has come back there is one too many.
-    fn retire_spare(&self, state: &mut State) {
-        let usable = |worker: &&mut Worker| worker.phase == Phase::Ready && !worker.blocked && worker.due.is_none();
-        let count = state.workers.iter_mut().filter(usable).count();
-        if count > self.options.workers
-            && let Some(worker) = state.workers.iter_mut().filter(usable).find(|worker| worker.in_flight == 0)
-        {
+    /// Workers that are due go on until their replacements are ready. Says which are retired now.
+    fn retire_due(&self, state: &mut State) -> Vec<u64> {
+        if state.workers.iter().filter(|worker| worker.serves()).count() < self.options.workers {
+            return Vec::new();
+        }
+        let due = state.workers.iter_mut().filter(|worker| worker.phase == Phase::Ready);
+        let retired = due.filter_map(|worker| {
+            let reason = worker.due?;
+            retire(worker, reason);
+            Some(worker.number)
+        });
+        retired.collect()
+    }
+
+    /// After a hanging worker has come back, or a call that had a worker for itself has ended, there is one too many.
+    fn retire_spare(&self, state: &mut State, now: Instant) {
+        let serving = state.workers.iter().filter(|worker| worker.serves()).count();
+        if serving <= self.options.workers {
+            state.spare_since = None;
+            return;
+        }
+        if now < *state.spare_since.get_or_insert(now) + SPARE_PATIENCE {
+            return;
+        }
+        if let Some(worker) = state.workers.iter_mut().find(|worker| worker.serves() && worker.is_idle()) {
             retire(worker, "it is a spare one");
+            state.spare_since = None;
         }
     }
 
@@ -157,10 +200,10 @@ impl Shared {
         let deadline = Instant::now() + self.options.drain;
         {
             let mut state = self.state();
-            state.waiting.clear();
+            state.forget_waiting();
             for worker in &mut state.workers {
                 if worker.phase == Phase::Starting {
-                    worker.kill.cancel();
+                    worker.kill(STOPPED);
                 } else {
                     send_drain(worker);
                 }
@@ -171,9 +214,9 @@ impl Shared {
                 break;
             }
         }
-        for worker in &self.state().workers {
+        for worker in &mut self.state().workers {
             tracing::warn!(pid = worker.pid, "a worker did not end within the grace and is killed");
-            worker.kill.cancel();
+            worker.kill(STOPPED);
         }
     }
 }
@@ -210,15 +253,31 @@ fn retire(worker: &mut Worker, reason: &str) {
 /// Has retired workers end once nobody waits for what they run.
 fn end_retired(state: &mut State, now: Instant) {
     for worker in &mut state.workers {
-        if worker.phase != Phase::Retiring || worker.awaited() || worker.kill.is_cancelled() {
+        if worker.phase != Phase::Retiring || worker.awaited() > 0 || worker.is_killed() {
             continue;
         }
-        if worker.oldest_expired().is_some() {
-            worker.kill.cancel();
-        } else {
+        if worker.is_idle() {
             send_drain_once(worker, now);
+        } else {
+            worker.kill(UNAWAITED);
         }
     }
+}
+
+/// Kills the process whose end costs least, so that one that serves can be started; none while another is on its way out.
+fn make_room(state: &mut State, now: Instant) {
+    if state.workers.iter().any(Worker::is_killed) {
+        return;
+    }
+    let nothing_serves = !state.workers.iter().any(Worker::is_sound);
+    let hopeless = |worker: &Worker| nothing_serves && worker.blocked && worker.silent_for(now) >= HOPELESS_AFTER;
+    let candidates = state.workers.iter_mut().filter(|worker| worker.phase == Phase::Retiring || hopeless(worker));
+    let Some(worker) = candidates.min_by_key(|worker| (worker.phase != Phase::Retiring, worker.awaited())) else {
+        return;
+    };
+    let awaited = worker.awaited();
+    tracing::warn!(pid = worker.pid, awaited, "there are too many worker processes; this one is killed to make room");
+    worker.kill(Ending::ForOthers("there were too many worker processes"));
 }
 
 fn send_drain_once(worker: &mut Worker, now: Instant) {
@@ -226,11 +285,51 @@ fn send_drain_once(worker: &mut Worker, now: Instant) {
         worker.draining_since = Some(now);
         send_drain(worker);
     } else if worker.draining_since.is_some_and(|since| now >= since + DRAIN_PATIENCE) {
-        worker.kill.cancel();
+        worker.kill(UNAWAITED);
     }
 }
 
 fn send_drain(worker: &mut Worker) {
     protocol::encode_drain(&mut worker.outgoing);
     worker.wake_writer.notify_one();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::state::tests::{enter_all, ready_worker, submit};
+
+    #[test]
+    fn room_is_made_where_the_fewest_wait() {
+        let mut state = State::default();
+        let mut answers = Vec::new();
+        let mut retiring_with = |state: &mut State, calls: usize| {
+            let number = ready_worker(state);
+            answers.extend((0..calls).map(|_| submit(state)));
+            enter_all(state, number);
+            retire(state.worker(number).unwrap(), "a test");
+            number
+        };
+        let numbers = [2, 1, 3].map(|calls| retiring_with(&mut state, calls));
+        make_room(&mut state, Instant::now());
+        make_room(&mut state, Instant::now());
+        assert_eq!(numbers.map(|number| state.worker(number).unwrap().is_killed()), [false, true, false]);
+    }
+
+    #[test]
+    fn a_worker_that_hangs_makes_room_only_when_nothing_serves_and_it_has_been_silent_for_long() {
+        let mut state = State::default();
+        let (hanging, other) = (ready_worker(&mut state), ready_worker(&mut state));
+        let worker = state.worker(hanging).unwrap();
+        worker.send_ping();
+        worker.blocked = true;
+        let (soon, late) = (Instant::now(), Instant::now() + HOPELESS_AFTER);
+        make_room(&mut state, late);
+        assert!(!state.worker(hanging).unwrap().is_killed(), "the other one serves");
+        state.worker(other).unwrap().blocked = true;
+        make_room(&mut state, soon);
+        assert!(!state.worker(hanging).unwrap().is_killed(), "it may only be slow");
+        make_room(&mut state, late);
+        assert!(state.worker(hanging).unwrap().is_killed() && !state.worker(other).unwrap().is_killed());
+    }
 }

@@ -1,7 +1,9 @@
 //! How are worker processes kept? A pool starts them, gives them calls, notices when one hangs or dies, and replaces it.
 
 mod call;
+mod calls;
 mod maintenance;
+mod member;
 mod pool;
 mod process;
 mod slots;

@@ -3,6 +3,7 @@
 //! One task per process reads its messages, one writes to it, and `maintenance` watches over all. They share `State` under
 //! one lock that is held for a few instructions and never over an await.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use async_trait::async_trait;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,9 +23,11 @@ use crate::load::{Load, Report};
 use crate::outcome::{Finished, LogLevel};
 use crate::protocol::{self, Decoder, FromWorker};
 use crate::worker::call::Call;
+use crate::worker::calls::SLOTS;
+use crate::worker::member::{Ending, Phase};
 use crate::worker::process::{self, Process, Program};
 use crate::worker::slots::SharedWords;
-use crate::worker::state::{Expired, Phase, SLOTS, State};
+use crate::worker::state::{Admission, Expired, State};
 
 /// How long a worker may take from its start until its handlers are loaded.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -38,8 +42,10 @@ pub struct Options {
     pub program: Program,
     /// How many processes.
     pub workers: usize,
-    /// How long a call may go on after its deadline before its worker is replaced.
+    /// How long a call may go on after its deadline before it counts as stuck. A worker whose loop is blocked so long is killed.
     pub grace: Duration,
+    /// How many stuck calls make a worker due for replacement, as long as its loop turns. At least 1.
+    pub stuck_limit: usize,
     /// How long workers may take to end when the pool is dropped.
     pub drain: Duration,
     /// Resident bytes beyond which a worker is replaced.
@@ -73,7 +79,7 @@ pub(super) struct Shared {
     pub(super) options: Options,
     handler_names: Vec<String>,
     load_frame: Vec<u8>,
-    ids: SharedWords,
+    ids: Arc<SharedWords>,
     state: Mutex<State>,
     /// Wakes maintenance: a worker came, went, or is to be looked at.
     pub(super) changed: Notify,
@@ -98,7 +104,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             handler_names: load.handlers.iter().map(|handler| handler.name.clone()).collect(),
             load_frame,
-            ids: SharedWords::new("rohas-ids", 1).map_err(failed)?,
+            ids: Arc::new(SharedWords::new("rohas-ids", 1).map_err(failed)?),
             state: Mutex::default(),
             changed: Notify::new(),
             closing: CancellationToken::new(),
@@ -140,12 +146,15 @@ impl Host for Pool {
         }
         let deadline = invocation.deadline;
         let (reply, mut answer) = oneshot::channel();
-        let key = {
+        let (key, wants_worker) = {
             let mut state = self.shared.state();
             let key = state.next_key();
             state.submit(Call::new(key, invocation, reply));
-            key
+            (key, !state.alone.is_empty())
         };
+        if wants_worker {
+            self.shared.changed.notify_one();
+        }
         if let Ok(answer) = timeout_at(deadline, &mut answer).await {
             return answer.unwrap_or_else(|_closed| refused(HostError::Closed));
         }
@@ -168,39 +177,42 @@ impl Shared {
     }
 
     fn load_error(&self, handler: u32) -> Option<String> {
-        let loaded = self.report.get()?.handlers.get(handler as usize)?;
-        match &loaded.error {
-            Some(error) => Some(error.to_string()),
-            None if loaded.ok => None,
-            None => Some("the handler could not be loaded".to_owned()),
-        }
+        self.report.get()?.handlers.get(handler as usize)?.failure()
     }
 
     /// Starts one worker process and the tasks that belong to it.
-    pub(super) fn start_worker(self: &Arc<Self>) -> Result<(), StartError> {
+    pub(super) async fn start_worker(self: &Arc<Self>) -> Result<(), StartError> {
         let failed = |error: io::Error| StartError::Spawn {
             program: self.options.program.executable.display().to_string(),
             reason: error.to_string(),
         };
-        let slots = Arc::new(SharedWords::new("rohas-slots", SLOTS as usize).map_err(failed)?);
-        let process = Process::spawn(&self.options.program, &slots, &self.ids).map_err(failed)?;
+        let (program, ids) = (self.options.program.clone(), Arc::clone(&self.ids));
+        // Forking takes as long as the daemon is large, and it lasts until the program has been found and begun.
+        let spawning = spawn_blocking(move || {
+            let slots = Arc::new(SharedWords::new("rohas-slots", SLOTS as usize)?);
+            Ok((Process::spawn(&program, &slots, &ids)?, slots))
+        });
+        let (process, slots) = spawning.await.map_err(io::Error::other).flatten().map_err(failed)?;
         let (number, kill, wake) = {
             let mut state = self.state();
-            let worker = state.add_worker(process.pid, slots);
-            (worker.number, worker.kill.clone(), Arc::clone(&worker.wake_writer))
+            let worker = state.add_worker(process.group.pid, slots);
+            (worker.number, worker.kill_token(), Arc::clone(&worker.wake_writer))
         };
         self.tracker.spawn(Arc::clone(self).run_worker(number, process, kill, wake));
         Ok(())
     }
 
     async fn run_worker(self: Arc<Self>, number: u64, process: Process, kill: CancellationToken, wake: Arc<Notify>) {
-        let Process { mut child, socket, pid } = process;
+        let Process { mut child, socket, group } = process;
+        let pid = group.pid;
+        let ended = CancellationToken::new();
         if let Some(stdout) = child.stdout.take() {
-            self.tracker.spawn(process::log_output(stdout, pid, "stdout"));
+            self.tracker.spawn(process::log_output(stdout, pid, "stdout", ended.clone()));
         }
         if let Some(stderr) = child.stderr.take() {
-            self.tracker.spawn(process::log_output(stderr, pid, "stderr"));
+            self.tracker.spawn(process::log_output(stderr, pid, "stderr", ended.clone()));
         }
+        let _ended = ended.drop_guard();
         let (reading, writing) = socket.into_split();
         // Only the reader says that the socket has ended: what a dying worker answered before is in there and counts.
         let writing = async {
@@ -213,7 +225,7 @@ impl Shared {
             () = kill.cancelled() => "it was stopped by the daemon".to_owned(),
         };
         let status = timeout(self.exit_grace(&kill), child.wait()).await;
-        process::kill_group(pid);
+        drop(group);
         let reason = match status {
             Ok(Ok(status)) => status.to_string(),
             Ok(Err(error)) => format!("{reason}; {error}"),
@@ -234,8 +246,8 @@ impl Shared {
 
     fn ended(&self, number: u64, pid: u32, reason: &str) {
         let mut state = self.state();
-        let (phase, killed) =
-            state.worker(number).map_or((Phase::Retiring, true), |worker| (worker.phase, worker.kill.is_cancelled()));
+        let fate = state.worker(number).map(|worker| (worker.phase, worker.is_killed()));
+        let (phase, killed) = fate.unwrap_or((Phase::Retiring, true));
         state.remove_worker(number, reason);
         if phase == Phase::Starting {
             state.failed_to_start();
@@ -316,7 +328,7 @@ impl Shared {
         let Some(worker) = state.worker(number) else { return };
         if version != protocol::VERSION {
             tracing::error!(version, expected = protocol::VERSION, "the worker speaks another protocol version");
-            worker.kill.cancel();
+            worker.kill(Ending::ForOthers("it speaks another protocol version"));
             return;
         }
         tracing::debug!(pid = worker.pid, interpreter, "a worker said hello");
@@ -325,10 +337,37 @@ impl Shared {
     }
 
     fn loaded(&self, number: u64, report: Report) {
-        self.report.get_or_init(|| Arc::new(report));
-        self.state().ready(number);
+        let report = Arc::new(report);
+        let first = self.report.get_or_init(|| Arc::clone(&report));
+        let lacks = first.lacking_in(&report);
+        self.show_lacking(&lacks);
+        let mut state = self.state();
+        match state.loaded(number, lacks, self.options.workers) {
+            Admission::Full => {}
+            Admission::Partial => {
+                tracing::warn!(
+                    "no other worker lives, so a new one serves although it lacks handlers that could be loaded before"
+                );
+            }
+            Admission::Refused => {
+                tracing::warn!(
+                    "a new worker lacks handlers that could be loaded before; it is not used, the others go on"
+                );
+                if let Some(worker) = state.worker(number) {
+                    worker.kill(Ending::ForOthers("it could not load all handlers"));
+                }
+            }
+        }
+        drop(state);
         self.announce(Ok(()));
         self.changed.notify_one();
+    }
+
+    fn show_lacking(&self, lacks: &BTreeMap<u32, String>) {
+        for (handler, error) in lacks {
+            let handler = self.handler_names.get(*handler as usize).map_or("-", String::as_str);
+            tracing::error!(handler, "a new worker could not load a handler that could be loaded before: {error}");
+        }
     }
 
     /// Puts a handler's line on the daemon's own log.

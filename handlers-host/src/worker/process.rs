@@ -6,11 +6,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::worker::slots::SharedWords;
 
@@ -18,6 +21,8 @@ const SOCKET_FD: i32 = 3;
 const SLOTS_FD: i32 = 4;
 const IDS_FD: i32 = 5;
 
+/// How long a worker's output is read after its end: what it wrote is there by then, and what it started may go on writing.
+const OUTPUT_PATIENCE: Duration = Duration::from_millis(200);
 /// Longest line of a worker's own output that is logged in one piece, in bytes.
 const MAX_LINE: u64 = 16 << 10;
 
@@ -34,11 +39,23 @@ pub struct Program {
     pub directory: PathBuf,
 }
 
-/// A started worker process.
+/// A started worker process. When its group is dropped, all of it is killed.
 pub(super) struct Process {
     pub(super) child: Child,
     pub(super) socket: UnixStream,
+    pub(super) group: Group,
+}
+
+/// The process group of a worker: the worker and what its handlers started. Whoever holds it decides how long they live;
+/// however the holder ends, even with the runtime when the daemon doesn't wait for its tasks, they end too.
+pub(super) struct Group {
     pub(super) pid: u32,
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        kill_group(self.pid);
+    }
 }
 
 impl Process {
@@ -57,8 +74,7 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // Its own process group: Ctrl-C in the terminal is the daemon's to handle, and what the worker starts dies with it.
-            .process_group(0)
-            .kill_on_drop(true);
+            .process_group(0);
         let mapping = |parent_fd: OwnedFd, child_fd| FdMapping { parent_fd, child_fd };
         command
             .fd_mappings(vec![
@@ -69,12 +85,12 @@ impl Process {
             .map_err(io::Error::other)?;
         let child = command.spawn()?;
         let pid = child.id().ok_or_else(|| io::Error::other("the worker ended before it had a process id"))?;
-        Ok(Self { child, socket: UnixStream::from_std(ours)?, pid })
+        let group = Group { pid };
+        Ok(Self { child, group, socket: UnixStream::from_std(ours)? })
     }
 }
 
-/// Kills a worker's process group.
-pub(super) fn kill_group(pid: u32) {
+fn kill_group(pid: u32) {
     let group = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     let Some(group) = group else { return };
     if let Err(error) = rustix::process::kill_process_group(group, rustix::process::Signal::KILL)
@@ -91,8 +107,20 @@ pub(super) fn resident_bytes(pid: u32) -> Option<u64> {
     Some(pages * u64::try_from(rustix::param::page_size()).ok()?)
 }
 
-/// Logs what a worker process writes by itself (an interpreter that crashes, an extension that prints), line by line.
-pub(super) async fn log_output(stream: impl AsyncRead + Unpin, pid: u32, name: &'static str) {
+/// Logs what a worker process writes by itself (an interpreter that crashes, an extension that prints), line by line, until
+/// a short while after the worker's end.
+pub(super) async fn log_output(stream: impl AsyncRead + Unpin, pid: u32, name: &'static str, ended: CancellationToken) {
+    let after_its_end = async {
+        ended.cancelled().await;
+        sleep(OUTPUT_PATIENCE).await;
+    };
+    tokio::select! {
+        () = log_lines(stream, pid, name) => {}
+        () = after_its_end => tracing::debug!(pid, stream = name, "what a worker started still holds its output"),
+    }
+}
+
+async fn log_lines(stream: impl AsyncRead + Unpin, pid: u32, name: &'static str) {
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
     loop {

@@ -1,5 +1,6 @@
 //! Does every call get exactly one answer, whatever happens to its worker?
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,11 +11,16 @@ use tokio::time::Instant;
 use super::*;
 use crate::invocation::{EventInput, Input, Invocation};
 use crate::outcome::{Completed, Finished, LogLevel};
+use crate::worker::calls::SLOTS;
+use crate::worker::member::{Ending, Overdue};
+
+const GRACE: Duration = Duration::from_millis(250);
 
 fn invocation() -> Invocation {
     Invocation {
         handler: 0,
         attempt: 1,
+        alone: false,
         deadline: Instant::now() + Duration::from_secs(30),
         trace_id: [1; 16],
         input: Input::Event(EventInput {
@@ -27,34 +33,78 @@ fn invocation() -> Invocation {
     }
 }
 
+/// A call that nobody waits for.
+pub(in crate::worker) fn call() -> Call {
+    Call::new(0, invocation(), oneshot::channel().0)
+}
+
 /// Submits a call and returns its key and where its answer comes.
-fn submit(state: &mut State) -> (u64, Receiver<Finished>) {
+pub(in crate::worker) fn submit(state: &mut State) -> (u64, Receiver<Finished>) {
+    submit_as(state, invocation())
+}
+
+fn submit_as(state: &mut State, invocation: Invocation) -> (u64, Receiver<Finished>) {
     let (reply, answer) = oneshot::channel();
     let key = state.next_key();
-    state.submit(Call::new(key, invocation(), reply));
+    state.submit(Call::new(key, invocation, reply));
     (key, answer)
 }
 
-fn ready_worker(state: &mut State) -> u64 {
+fn submit_alone(state: &mut State) -> (u64, Receiver<Finished>) {
+    submit_as(state, Invocation { alone: true, ..invocation() })
+}
+
+fn add_worker(state: &mut State) -> u64 {
     let slots = Arc::new(SharedWords::new("test", SLOTS as usize).unwrap());
-    let number = state.add_worker(0, slots).number;
-    state.ready(number);
+    state.add_worker(0, slots).number
+}
+
+pub(in crate::worker) fn ready_worker(state: &mut State) -> u64 {
+    let number = add_worker(state);
+    state.loaded(number, BTreeMap::new(), 1);
     number
+}
+
+/// A worker that loads all handlers but these.
+fn worker_without(state: &mut State, handlers: &[u32], wanted: usize) -> (u64, Admission) {
+    let number = add_worker(state);
+    let lacks = handlers.iter().map(|handler| (*handler, "broken".to_owned())).collect();
+    (number, state.loaded(number, lacks, wanted))
 }
 
 /// The ids of the calls that a worker has been given and not answered.
 fn given(state: &mut State, number: u64) -> Vec<u64> {
-    let mut ids: Vec<u64> = state.worker(number).unwrap().calls.iter().flatten().map(|call| call.id).collect();
-    ids.sort_unstable();
-    ids
+    state.worker(number).unwrap().ids()
 }
 
 fn enter(state: &mut State, number: u64, id: u64) -> bool {
-    state.worker(number).unwrap().slots.enter(slot_word(id), id)
+    state.worker(number).unwrap().enter(id)
+}
+
+/// The worker begins all calls that it has been given.
+pub(in crate::worker) fn enter_all(state: &mut State, number: u64) {
+    for id in given(state, number) {
+        enter(state, number, id);
+    }
 }
 
 fn complete(state: &mut State, number: u64, id: u64) {
     state.receive(number, FromWorker::Completed { id, completed: Completed::default() });
+}
+
+/// The worker's loop answers the daemon's ping.
+fn pong(state: &mut State, number: u64) {
+    if let Some((ping, _)) = state.worker(number).unwrap().ping {
+        state.receive(number, FromWorker::Pong(ping));
+    }
+}
+
+/// The worker begins one more call, which runs into its deadline.
+fn overrun(state: &mut State, number: u64) -> Instant {
+    let (key, _) = submit(state);
+    enter_all(state, number);
+    state.expire(key);
+    Instant::now()
 }
 
 #[test]
@@ -117,7 +167,7 @@ fn a_call_that_was_not_begun_is_taken_back_at_its_deadline() {
     let (key, mut answer) = submit(&mut state);
     assert!(matches!(state.expire(key), Expired::Now));
     assert!(matches!(answer.try_recv().unwrap().result, Err(HostError::NeverStarted)));
-    assert_eq!(state.worker(number).unwrap().in_flight, 0);
+    assert_eq!(state.worker(number).unwrap().in_flight(), 0);
     assert!(matches!(state.expire(key), Expired::Answered));
 }
 
@@ -137,9 +187,9 @@ fn a_running_call_is_answered_at_its_deadline_and_keeps_its_slot_until_it_ends()
     assert!(matches!(finished.result, Err(HostError::TimedOut)));
     assert_eq!(finished.logs[0].message, "working");
     let worker = state.worker(number).unwrap();
-    assert!(worker.oldest_expired().is_some() && !worker.awaited());
+    assert_eq!((worker.in_flight(), worker.awaited()), (1, 0));
     complete(&mut state, number, id);
-    assert_eq!(state.worker(number).unwrap().in_flight, 0);
+    assert_eq!(state.worker(number).unwrap().in_flight(), 0);
 }
 
 #[test]
@@ -162,5 +212,124 @@ fn a_result_that_comes_twice_is_taken_once() {
     let id = given(&mut state, number)[0];
     complete(&mut state, number, id);
     complete(&mut state, number, id);
-    assert_eq!(state.worker(number).unwrap().in_flight, 0);
+    assert_eq!(state.worker(number).unwrap().in_flight(), 0);
+}
+
+#[test]
+fn a_worker_that_the_daemon_ends_for_others_casts_no_suspicion_on_what_it_ran() {
+    let outcome = |ending: Option<Ending>| {
+        let mut state = State::default();
+        let number = ready_worker(&mut state);
+        let (_, mut answer) = submit(&mut state);
+        enter_all(&mut state, number);
+        if let Some(ending) = ending {
+            state.worker(number).unwrap().kill(ending);
+        }
+        state.remove_worker(number, "signal 9");
+        answer.try_recv().unwrap().result.unwrap_err()
+    };
+    assert!(matches!(outcome(None), HostError::WorkerDied(why) if why == "signal 9"));
+    assert!(matches!(outcome(Some(Ending::ByItsCall("memory"))), HostError::WorkerDied(why) if why == "memory"));
+    assert!(matches!(outcome(Some(Ending::ForOthers("room"))), HostError::WorkerEnded("room")));
+}
+
+#[test]
+fn a_killed_worker_gets_no_calls() {
+    let mut state = State::default();
+    let number = ready_worker(&mut state);
+    state.worker(number).unwrap().kill(Ending::ForOthers("room"));
+    let _answer = submit(&mut state);
+    assert_eq!((given(&mut state, number).len(), state.waiting.len()), (0, 1));
+}
+
+#[test]
+fn a_call_that_must_run_alone_has_a_worker_for_itself_until_it_ends() {
+    let mut state = State::default();
+    let (first, second) = (ready_worker(&mut state), ready_worker(&mut state));
+    let _alone = submit_alone(&mut state);
+    let _others: Vec<_> = (0..3).map(|_| submit(&mut state)).collect();
+    assert_eq!((given(&mut state, first).len(), given(&mut state, second).len()), (1, 3));
+    let id = given(&mut state, first)[0];
+    complete(&mut state, first, id);
+    let _another = submit(&mut state);
+    assert_eq!(given(&mut state, first).len(), 1, "it takes part again");
+}
+
+#[test]
+fn a_call_that_must_run_alone_leaves_the_others_a_worker_and_goes_before_them_to_the_next() {
+    let mut state = State::default();
+    let only = ready_worker(&mut state);
+    let (_, mut answer) = submit_alone(&mut state);
+    assert!(given(&mut state, only).is_empty());
+    let _full: Vec<_> = (0..=SLOTS).map(|_| submit(&mut state)).collect();
+    assert_eq!((state.waiting.len(), state.alone.len()), (1, 1));
+    let fresh = ready_worker(&mut state);
+    assert_eq!((state.waiting.len(), state.alone.len(), given(&mut state, fresh).len()), (1, 0, 1));
+    let id = given(&mut state, fresh)[0];
+    complete(&mut state, fresh, id);
+    assert!(answer.try_recv().unwrap().result.is_ok());
+    assert_eq!(state.waiting.len(), 0, "the worker serves the others again");
+}
+
+#[test]
+fn a_call_that_must_run_alone_does_so_after_its_worker_died_before_it_began() {
+    let mut state = State::default();
+    let (first, second) = (ready_worker(&mut state), ready_worker(&mut state));
+    let (key, mut answer) = submit_alone(&mut state);
+    assert_eq!(given(&mut state, first).len(), 1);
+    state.remove_worker(first, "signal 9");
+    assert_eq!((state.alone.len(), given(&mut state, second).len()), (1, 0));
+    assert!(matches!(state.expire(key), Expired::Now));
+    assert!(matches!(answer.try_recv().unwrap().result, Err(HostError::NeverStarted)));
+}
+
+#[test]
+fn a_stuck_call_is_told_from_a_loop_that_hangs() {
+    let mut state = State::default();
+    let number = ready_worker(&mut state);
+    let expired = overrun(&mut state, number);
+    let overdue = |state: &mut State, now| state.worker(number).unwrap().overdue(now, GRACE);
+    assert_eq!(overdue(&mut state, expired), Overdue::Nothing);
+    assert_eq!(overdue(&mut state, expired + GRACE), Overdue::Hangs);
+    pong(&mut state, number);
+    assert_eq!(overdue(&mut state, expired + GRACE), Overdue::Stuck(1));
+    let expired = overrun(&mut state, number);
+    assert_eq!(overdue(&mut state, expired + GRACE), Overdue::Hangs, "it turned before that, not since");
+    pong(&mut state, number);
+    assert_eq!(overdue(&mut state, expired + GRACE), Overdue::Stuck(2));
+}
+
+#[test]
+fn an_answer_to_a_ping_from_before_a_deadline_proves_nothing_about_the_time_after_it() {
+    let mut state = State::default();
+    let number = ready_worker(&mut state);
+    state.worker(number).unwrap().send_ping();
+    let expired = overrun(&mut state, number);
+    pong(&mut state, number);
+    assert_eq!(state.worker(number).unwrap().overdue(expired + GRACE, GRACE), Overdue::Nothing);
+    assert!(state.worker(number).unwrap().ping.is_some(), "it is asked again");
+}
+
+#[test]
+fn a_worker_that_lacks_handlers_is_used_only_where_no_other_has_them() {
+    let mut state = State::default();
+    let whole = ready_worker(&mut state);
+    assert_eq!(worker_without(&mut state, &[0], 2).1, Admission::Refused);
+    assert!(!state.may_start(Instant::now()), "the next try waits");
+    state.remove_worker(whole, "signal 9");
+
+    let (partial, admission) = worker_without(&mut state, &[0], 2);
+    assert_eq!(admission, Admission::Partial);
+    let (_, mut lacking) = submit(&mut state);
+    assert!(matches!(lacking.try_recv().unwrap().result, Err(HostError::NotLoaded(why)) if why == "broken"));
+    let _other = submit_as(&mut state, Invocation { handler: 1, ..invocation() });
+    assert_eq!(given(&mut state, partial).len(), 1);
+    assert_eq!(worker_without(&mut state, &[0, 1], 2).1, Admission::Refused, "the one that serves has more");
+    assert_eq!(worker_without(&mut state, &[0], 2).1, Admission::Partial);
+    assert_eq!(worker_without(&mut state, &[0], 2).1, Admission::Refused, "there are enough of this kind");
+
+    let whole = ready_worker(&mut state);
+    assert!(state.may_start(Instant::now()) && state.worker(partial).unwrap().due.is_some());
+    let _answers: Vec<_> = (0..3).map(|_| submit(&mut state)).collect();
+    assert_eq!(given(&mut state, whole).len(), 3);
 }

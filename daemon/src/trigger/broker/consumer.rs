@@ -182,7 +182,7 @@ impl Worker {
                 self.ack(&delivery).await;
                 continue;
             }
-            let history = History { attempts: delivery.attempt.saturating_sub(1), deaths: 0 };
+            let history = History { attempts: delivery.attempt.saturating_sub(1), ..History::default() };
             lanes.push(delivery.envelope.key.clone(), Message { delivery, history });
         }
     }
@@ -225,7 +225,7 @@ impl Worker {
     }
 
     async fn give_up(&self, message: &Message, error: &str) {
-        let attempts = message.history.attempts + message.history.deaths;
+        let attempts = message.history.runs();
         let subscription = &self.subscription;
         tracing::error!(%subscription, id = %message.delivery.envelope.id, attempts, error, "a message was given up");
         if let Err(error) = self.consumer.dead_letter(&message.delivery, attempts, error).await {
@@ -280,9 +280,10 @@ impl App {
     }
 
     async fn try_attempt(&self, subscription: &Subscription, message: &mut Message) -> Result<(), (Verdict, String)> {
-        // Without this, one that kills every worker takes those that run beside it along, again and again, until they are given
-        // up with it. The semaphore is never closed.
-        let _alone = if message.history.is_suspect() { self.quarantine.acquire().await.ok() } else { None };
+        // One that kills every worker would take those that run beside it along, again and again. One such at a time, or they
+        // would take all workers. The semaphore is never closed.
+        let alone = message.history.is_suspect();
+        let _one_at_a_time = if alone { self.quarantine.acquire().await.ok() } else { None };
         let version = self.current();
         let gone = |what: &str| (Verdict::Return, format!("the {what} is no longer declared"));
         let event = version.events.get(&subscription.event).cloned().ok_or_else(|| gone("event"))?;
@@ -290,7 +291,7 @@ impl App {
         let handler = handler.cloned().ok_or_else(|| gone("handler"))?;
         let envelope = &message.delivery.envelope;
         let mut recorder = Recorder::begin(Kind::Delivery, &event.name, envelope.trace);
-        let attempt = message.history.attempts + message.history.deaths + 1;
+        let attempt = message.history.runs() + 1;
         recorder.attempt(attempt, envelope.id);
         let work = Work {
             version: &version,
@@ -299,6 +300,7 @@ impl App {
             cause: envelope.id,
             hops: envelope.hops,
             attempt,
+            alone,
             timeout: event.delivery.timeout,
             input: Input::Event(EventInput {
                 id: envelope.id.to_string(),
@@ -315,7 +317,7 @@ impl App {
             let verdict = retry::judge(&error, &event.delivery, &mut message.history, fastrand::f64());
             let again = matches!(verdict, Verdict::Again(_));
             tracing::warn!(%subscription, attempt, %error, again, "a handler failed");
-            (verdict, error.to_string())
+            (verdict, message.history.describe(&error))
         });
         recorder.finish(&self.telemetry);
         verdict

@@ -9,26 +9,61 @@ use rohas_handlers_host::HostError;
 use crate::dispatch;
 use crate::version::DeliveryRules;
 
-/// How often a delivery may see its worker die before it is held responsible. One death proves little: every call in a
-/// worker sees it.
-const MOST_DEATHS: u32 = 5;
+/// How often a delivery may see its worker die while it ran alone in it. The first time somebody else may have killed that
+/// worker: an operator, or the kernel for want of memory.
+const MOST_DEATHS_ALONE: u32 = 2;
 
-/// So many deaths make a delivery a suspect, which runs while no other suspect does.
-const SUSPECT_AFTER: u32 = 2;
+/// So many workers that the daemon ended for the sake of others, each time with this delivery in them, make it a suspect too:
+/// what blocks a worker's loop is not always what the daemon saw overrun its deadline.
+const SUSPECT_AFTER_ENDINGS: u32 = 3;
 
 /// What a delivery has been through.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct History {
     /// Attempts that count.
     pub(super) attempts: u32,
-    /// Workers that died while they ran it.
+    /// Workers that died while they ran it, among other calls or not.
     pub(super) deaths: u32,
+    /// Those of them that ran nothing else.
+    pub(super) deaths_alone: u32,
+    /// Workers that the daemon ended for the sake of other calls while they ran it.
+    pub(super) endings: u32,
 }
 
 impl History {
-    /// Whether it may be the one that kills its workers.
+    /// Whether it may be the one that kills its workers. If so it runs alone.
     pub(super) fn is_suspect(&self) -> bool {
-        self.deaths >= SUSPECT_AFTER
+        self.deaths > 0 || self.endings >= SUSPECT_AFTER_ENDINGS
+    }
+
+    /// How often it has been run.
+    pub(super) fn runs(&self) -> u32 {
+        self.attempts + self.deaths + self.endings
+    }
+
+    /// What the dead letters say of it when `error` was its last.
+    pub(super) fn describe(&self, error: &dispatch::Error) -> String {
+        if self.deaths_alone >= MOST_DEATHS_ALONE && matches!(error, dispatch::Error::Host(HostError::WorkerDied(_))) {
+            return format!(
+                "the handler kills its worker: {} died while they ran nothing else; {error}",
+                self.deaths_alone
+            );
+        }
+        error.to_string()
+    }
+
+    /// Counts a worker's death. One in company only raises a suspicion: the delivery runs again at once, alone.
+    fn died(&mut self, rules: &DeliveryRules, chance: f64) -> Verdict {
+        let was_alone = self.is_suspect();
+        self.deaths += 1;
+        if !was_alone {
+            return Verdict::Again(Duration::ZERO);
+        }
+        self.deaths_alone += 1;
+        if self.deaths_alone >= MOST_DEATHS_ALONE {
+            return Verdict::GiveUp;
+        }
+        Verdict::Again(jitter(rules, self.deaths_alone, chance))
     }
 }
 
@@ -48,10 +83,10 @@ pub(super) enum Verdict {
 pub(super) fn judge(error: &dispatch::Error, rules: &DeliveryRules, history: &mut History, chance: f64) -> Verdict {
     match error {
         dispatch::Error::Host(HostError::Closed) => return Verdict::Return,
-        dispatch::Error::Host(HostError::WorkerDied(_)) => {
-            history.deaths += 1;
-            let wait = jitter(rules, history.deaths, chance);
-            return if history.deaths < MOST_DEATHS { Verdict::Again(wait) } else { Verdict::GiveUp };
+        dispatch::Error::Host(HostError::WorkerDied(_)) => return history.died(rules, chance),
+        dispatch::Error::Host(HostError::WorkerEnded(_)) => {
+            history.endings += 1;
+            return Verdict::Again(jitter(rules, history.endings, chance));
         }
         // The handler was never entered: waiting costs no attempt.
         dispatch::Error::Host(HostError::Busy | HostError::NeverStarted) => {
@@ -163,11 +198,33 @@ mod tests {
         assert_eq!(judge(&too_large, &rules(Backoff::Fixed), &mut history, 0.5), Verdict::GiveUp);
     }
 
+    fn died() -> dispatch::Error {
+        dispatch::Error::Host(HostError::WorkerDied("signal 9".to_owned()))
+    }
+
     #[test]
-    fn a_dead_worker_costs_no_attempt() {
-        let error = dispatch::Error::Host(HostError::WorkerDied("signal 9".to_owned()));
+    fn a_death_in_company_costs_no_attempt_and_only_the_second_one_alone_is_final() {
         let mut history = History::default();
-        assert!(matches!(judge(&error, &rules(Backoff::Fixed), &mut history, 0.5), Verdict::Again(_)));
-        assert_eq!(history, History { attempts: 0, deaths: 1 });
+        let mut judge = || (judge(&died(), &rules(Backoff::Fixed), &mut history, 0.5), history);
+        let (verdict, after) = judge();
+        assert_eq!((verdict, after.attempts, after.is_suspect()), (Verdict::Again(Duration::ZERO), 0, true));
+        let (verdict, after) = judge();
+        assert_eq!((verdict, after.deaths_alone), (Verdict::Again(Duration::from_millis(100)), 1));
+        assert!(!after.describe(&died()).contains("kills its worker"));
+        let (verdict, after) = judge();
+        assert_eq!((verdict, after.attempts), (Verdict::GiveUp, 0));
+        assert!(after.describe(&died()).contains("kills its worker"));
+    }
+
+    #[test]
+    fn a_worker_that_is_ended_for_others_costs_nothing_unless_it_happens_again_and_again() {
+        let error = dispatch::Error::Host(HostError::WorkerEnded("another handler blocked it"));
+        let mut history = History::default();
+        let mut suspect = || {
+            assert!(matches!(judge(&error, &rules(Backoff::Fixed), &mut history, 0.5), Verdict::Again(_)));
+            history.is_suspect()
+        };
+        assert_eq!([suspect(), suspect(), suspect()], [false, false, true]);
+        assert_eq!((history.attempts, history.deaths, history.deaths_alone), (0, 0, 0));
     }
 }

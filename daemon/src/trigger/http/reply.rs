@@ -113,6 +113,9 @@ impl ErrorBody {
             HostError::WorkerDied(_) => {
                 Self::new(StatusCode::BAD_GATEWAY, code, "the worker process died while it ran the handler")
             }
+            HostError::WorkerEnded(_) => {
+                Self::new(StatusCode::BAD_GATEWAY, code, "the worker process was ended while it ran the handler")
+            }
             HostError::NotLoaded(text) => {
                 let message = format!("the handler could not be loaded: {text}");
                 Self::unexpected(StatusCode::INTERNAL_SERVER_ERROR, code, &message, development)

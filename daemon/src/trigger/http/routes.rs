@@ -204,6 +204,7 @@ impl Exchange {
             cause: Uuid::now_v7(),
             hops: 0,
             attempt: 1,
+            alone: false,
             timeout: self.route.timeout,
             input: Input::Api(input),
             body: payload.bytes,
