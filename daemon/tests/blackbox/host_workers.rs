@@ -237,9 +237,19 @@ fn broken_on_disk(workers: u16) -> (Project, Daemon) {
             ",
         )
         .file("src/handlers/api/pid.py", "import os\nasync def handle_pid():\n    return os.getpid()\n")
-        .file("src/handlers/api/frail.py", "async def handle_frail():\n    return 'well'\n");
+        .file(
+            "src/handlers/api/frail.py",
+            "
+            import os
+            async def handle_frail():
+                return 'well'
+            open(f'loaded-{os.getpid()}', 'w').close()
+            ",
+        );
     let mut daemon = project.dev();
-    eventually("all workers", || (daemon.workers().len() == usize::from(workers)).then_some(()));
+    let has_loaded = |worker: &u32| project.path().join(format!("loaded-{worker}")).exists();
+    let loaded = || daemon.workers().iter().filter(|worker| has_loaded(worker)).count();
+    eventually("all workers", || (loaded() == usize::from(workers)).then_some(()));
     project.write("src/handlers/api/frail.py", "import no_such_module\n");
     daemon.wait_for_text("not reloaded");
     (project, daemon)
