@@ -253,11 +253,13 @@ fn threaded(apis: &[(&str, &str, &str)], threads: u16) -> Project {
 
 #[test]
 fn a_worker_is_replaced_when_a_quarter_of_its_threads_is_stuck_and_not_before() {
-    let project = threaded(&[PID, BLOCK], 8);
+    let nap = ("Nap", "timeout: 20s", "import asyncio\nasync def handle_nap():\n    await asyncio.sleep(3)\n");
+    let project = threaded(&[PID, BLOCK, nap], 8);
     let daemon = project.dev();
     let first = pid(&daemon);
     assert_eq!(daemon.get("/block").status, 504);
-    // By the time another call has been cut off at the same timeout, the first one has been stuck for longer than the grace.
+    // Long enough for a replacement to have been started and to have taken over.
+    assert_eq!(daemon.get("/nap").status, 200);
     assert_eq!(pid(&daemon), first);
     assert_eq!(daemon.get("/block").status, 504);
     eventually("another worker", || (pid(&daemon) != first).then_some(()));
