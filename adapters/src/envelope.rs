@@ -32,6 +32,14 @@ pub struct Envelope {
     pub hops: u32,
 }
 
+impl Envelope {
+    /// Bytes that it takes up in memory, about: what bounds of queues count.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        size_of::<Self>() + self.data.len() + self.key.as_ref().map_or(0, |key| key.len())
+    }
+}
+
 /// W3C trace context: which trace, and which span is the parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceContext {

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rohas_adapters::broker::{Broker, Consumer, Depth, Error, Publication, Subscription};
-use rohas_adapters::memory::Memory;
+use rohas_adapters::broker::{Broker, Consumer, Error, Publication, Status, Subscription};
+use rohas_adapters::memory::{self, Memory};
 use rohas_config::schema::Schema;
 use rohas_config::settings::{Adapter, Settings};
 
@@ -56,9 +56,9 @@ impl Brokers {
     }
 
     /// Lets nothing new enter a subscription that the schema no longer declares at that broker.
-    pub(crate) async fn pause(&self, broker: &str, subscription: &Subscription) -> Result<(), Error> {
+    pub(crate) async fn retire(&self, broker: &str, subscription: &Subscription) -> Result<(), Error> {
         match self.brokers.get(broker) {
-            Some(broker) => broker.pause(subscription).await,
+            Some(broker) => broker.retire(subscription).await,
             None => Ok(()),
         }
     }
@@ -77,8 +77,13 @@ impl Brokers {
         Ok(())
     }
 
-    pub(crate) fn depths(&self) -> Vec<Depth> {
-        self.brokers.values().flat_map(|broker| broker.depths()).collect()
+    /// All subscriptions of all brokers.
+    pub(crate) async fn status(&self) -> Result<Vec<Status>, Error> {
+        let mut all = Vec::new();
+        for broker in self.brokers.values() {
+            all.extend(broker.status().await?);
+        }
+        Ok(all)
     }
 
     fn of(&self, event: &str) -> &Arc<dyn Broker> {
@@ -101,8 +106,9 @@ impl Brokers {
 
 fn open(adapter: &Adapter) -> Arc<dyn Broker> {
     match adapter {
-        Adapter::Memory(memory) => {
-            Arc::new(Memory::new(usize::try_from(memory.buffer_size.get()).unwrap_or(usize::MAX)))
+        Adapter::Memory(settings) => {
+            let buffer_size = usize::try_from(settings.buffer_size.get()).unwrap_or(usize::MAX);
+            Arc::new(Memory::new(memory::Options { buffer_size, ..memory::Options::default() }))
         }
     }
 }

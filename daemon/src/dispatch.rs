@@ -177,6 +177,14 @@ impl Error {
         matches!(self, Self::Failed(error) | Self::Rejected(error) | Self::Retry { error, .. } if error.expected)
     }
 
+    /// The traceback of a handler's error, where it has one.
+    pub(crate) fn traceback(&self) -> Option<&str> {
+        match self {
+            Self::Rejected(error) | Self::Failed(error) | Self::Retry { error, .. } => error.traceback.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The error body's code for errors of ours.
     pub(crate) fn code(&self) -> &'static str {
         match self {

@@ -16,6 +16,9 @@ use uuid::Uuid;
 
 use crate::version::{EventRoute, Version};
 
+/// Beyond it a point in time could not be expressed everywhere.
+const LONGEST_DELAY: Duration = Duration::from_hours(100 * 365 * 24);
+
 /// What emits are caused by.
 pub(crate) struct Cause<'a> {
     /// Id of the request or event that was handled.
@@ -82,7 +85,7 @@ pub(crate) fn plan(
         let route = route(version, &emit.event)?;
         let data = fit(route, &emit.payload)?;
         let envelope = envelope(route, data, emit.key.as_deref(), cause, publications.len());
-        publications.push(Publication { envelope, delay: emit.delay });
+        publications.push(publication(route, envelope, emit.delay));
     }
     for event in triggers {
         if completed.emits.iter().any(|emit| *emit.event == **event) {
@@ -91,7 +94,7 @@ pub(crate) fn plan(
         let route = route(version, event)?;
         let data = automatic_payload(route, completed, cause.incoming)?;
         let envelope = envelope(route, data, None, cause, publications.len());
-        publications.push(Publication { envelope, delay: Duration::ZERO });
+        publications.push(publication(route, envelope, Duration::ZERO));
     }
     Ok(publications)
 }
@@ -101,7 +104,12 @@ pub(crate) fn root(version: &Version, event: &str, payload: &Bytes, cause: &Caus
     let route = route(version, event)?;
     let data = fit(route, payload)?;
     let envelope = Envelope { id: cause.id, ..envelope(route, data, None, cause, 0) };
-    Ok(Publication { envelope, delay: Duration::ZERO })
+    Ok(publication(route, envelope, Duration::ZERO))
+}
+
+fn publication(route: &EventRoute, envelope: Envelope, delay: Duration) -> Publication {
+    let due = (!delay.is_zero()).then(|| envelope.time + delay.min(LONGEST_DELAY));
+    Publication { envelope, due, dedupe: route.delivery.dedupe }
 }
 
 fn route<'a>(version: &'a Version, name: &str) -> Result<&'a EventRoute, Error> {

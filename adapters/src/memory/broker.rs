@@ -1,160 +1,144 @@
-//! How does an event reach every subscription at once? Places are taken in all queues first, then the message enters each.
+//! What can the `memory` adapter do? All that does not outlive the process.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
+use tokio::sync::oneshot;
+use uuid::Uuid;
 
-use crate::broker::{Broker, Consumer, Delivery, Depth, Error, Publication, Subscription};
-use crate::memory::queue::Queue;
+use crate::broker::{
+    Broker, Capabilities, Consumer, DeadLetter, DeadLetterFilter, Error, Publication, Status, Subscription, Tail,
+};
+use crate::memory::consumer::MemoryConsumer;
+use crate::memory::queue::Publisher;
+use crate::memory::state::{Offer, Shared};
+use crate::memory::tail::MemoryTail;
 
-type Topics = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<Queue>>>;
+/// Bounds of each subscription. They hold for what waits and is in flight together, once more for what is published with a
+/// delay, and once more for dead letters, of which the oldest are dropped beyond it. Publishers wait when there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Most messages, at least 1.
+    pub buffer_size: usize,
+    /// Most bytes.
+    pub max_bytes: usize,
+}
 
-/// The `memory` adapter. At most once across a restart of the process, at least once within it.
+impl Default for Options {
+    fn default() -> Self {
+        Self { buffer_size: 1000, max_bytes: 64 * 1024 * 1024 }
+    }
+}
+
+/// The `memory` adapter. At most once across a restart of the process, at least once within it. It remembers at most 100,000 ids for
+/// dropping copies, the newest ones, whatever their windows.
 pub struct Memory {
-    capacity: usize,
-    /// Queues by event and handler. Written when a subscription is made (start, reload), read by every publish.
-    topics: RwLock<Topics>,
+    shared: Arc<Shared>,
 }
 
 impl Memory {
-    /// A broker whose subscriptions hold at most `buffer_size` messages each (at least 1).
+    /// A broker without subscriptions.
     #[must_use]
-    pub fn new(buffer_size: usize) -> Self {
-        Self { capacity: buffer_size.clamp(1, tokio::sync::Semaphore::MAX_PERMITS), topics: RwLock::default() }
+    pub fn new(options: Options) -> Self {
+        let options = Options { buffer_size: options.buffer_size.max(1), ..options };
+        Self { shared: Arc::new(Shared::new(options)) }
     }
 
-    /// Which queues these go to, in the order of their names. All publishers take places in this order, so no two of them can
-    /// each hold what the other waits for.
-    fn targets(&self, publications: &[Publication]) -> BTreeMap<(Arc<str>, Arc<str>), Target> {
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        let mut targets = BTreeMap::new();
-        for publication in publications {
-            let Some((event, queues)) = topics.get_key_value(&publication.envelope.event) else { continue };
-            for (handler, queue) in queues.iter().filter(|(_, queue)| !queue.paused.load(Ordering::Relaxed)) {
-                targets
-                    .entry((Arc::clone(event), Arc::clone(handler)))
-                    .or_insert_with(|| Target { queue: Arc::clone(queue), count: 0 })
-                    .count += 1;
-            }
-        }
-        targets
-    }
-
-    fn enqueue(targets: &BTreeMap<(Arc<str>, Arc<str>), Target>, publications: Vec<Publication>) {
-        for Publication { envelope, delay } in publications {
-            let envelope = Arc::new(envelope);
-            let event = &envelope.event;
-            for ((target_event, _), target) in targets {
-                if target_event == event {
-                    target.queue.push(Arc::clone(&envelope), delay);
-                }
-            }
-        }
+    /// Publishes, or stands in line for it.
+    fn begin(&self, publications: Vec<Publication>) -> Result<Option<Turn<'_>>, Error> {
+        let mut state = self.shared.state();
+        let Offer::NoRoom(queue, publications) = state.offer(publications, Publisher::Outside)? else {
+            return Ok(None);
+        };
+        let (number, outcome) = state.line_up(queue, publications);
+        Ok(Some(Turn { shared: &self.shared, number, outcome }))
     }
 }
 
-struct Target {
-    queue: Arc<Queue>,
-    count: usize,
+/// A publisher's place in line. Dropping it gives the place up.
+struct Turn<'a> {
+    shared: &'a Shared,
+    number: u64,
+    outcome: oneshot::Receiver<Result<(), Error>>,
 }
 
-impl Target {
-    /// The number of places to take, if so many can ever be free.
-    fn places(&self) -> Result<u32, Error> {
-        let Queue { subscription, capacity, .. } = &*self.queue;
-        let too_large =
-            || Error::TooLarge { subscription: subscription.clone(), count: self.count, capacity: *capacity };
-        if self.count > *capacity {
-            return Err(too_large());
-        }
-        u32::try_from(self.count).ok().ok_or_else(too_large)
-    }
-
-    fn closed(&self) -> Error {
-        Error::Closed(self.queue.subscription.clone())
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.shared.state().leave_line(self.number);
     }
 }
 
 #[async_trait]
 impl Broker for Memory {
-    async fn subscribe(&self, subscription: &Subscription) -> Result<Arc<dyn Consumer>, Error> {
-        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        let queue = topics
-            .entry(Arc::clone(&subscription.event))
-            .or_default()
-            .entry(Arc::clone(&subscription.handler))
-            .or_insert_with(|| Arc::new(Queue::new(subscription.clone(), self.capacity)));
-        queue.paused.store(false, Ordering::Relaxed);
-        Ok(Arc::new(MemoryConsumer { queue: Arc::clone(queue) }))
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { durable: false, dedupe: true, history: false }
     }
 
-    async fn pause(&self, subscription: &Subscription) -> Result<(), Error> {
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(queue) = topics.get(&subscription.event).and_then(|queues| queues.get(&subscription.handler)) {
-            queue.paused.store(true, Ordering::Relaxed);
-        }
+    async fn subscribe(&self, subscription: &Subscription) -> Result<Arc<dyn Consumer>, Error> {
+        let (queue, arrived) = self.shared.state().subscribe(subscription);
+        let (shared, subscription) = (Arc::clone(&self.shared), subscription.clone());
+        Ok(Arc::new(MemoryConsumer { shared, subscription, queue, arrived }))
+    }
+
+    async fn retire(&self, subscription: &Subscription) -> Result<(), Error> {
+        self.shared.state().retire(subscription);
         Ok(())
+    }
+
+    async fn set_paused(&self, subscription: &Subscription, paused: bool) -> Result<(), Error> {
+        self.shared.state().set_paused(subscription, paused)
+    }
+
+    async fn prune(&self, subscription: &Subscription) -> Result<u64, Error> {
+        self.shared.state().prune(subscription)
     }
 
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), Error> {
-        let targets = self.targets(&publications);
-        let mut taken = Vec::with_capacity(targets.len());
-        for target in targets.values() {
-            taken.push(target.queue.places.acquire_many(target.places()?).await.map_err(|_closed| target.closed())?);
-        }
-        taken.into_iter().for_each(tokio::sync::SemaphorePermit::forget);
-        Self::enqueue(&targets, publications);
-        Ok(())
+        let Some(mut turn) = self.begin(publications)? else { return Ok(()) };
+        let outcome = (&mut turn.outcome).await;
+        outcome.unwrap_or_else(|_dropped| Err(Error::Unavailable("it is closed".to_owned())))
     }
 
     async fn try_publish(&self, publications: Vec<Publication>) -> Result<(), Error> {
-        let targets = self.targets(&publications);
-        let mut taken = Vec::with_capacity(targets.len());
-        for target in targets.values() {
-            taken.push(target.queue.places.try_acquire_many(target.places()?).map_err(|_full| target.queue.full())?);
+        let mut state = self.shared.state();
+        match state.offer(publications, Publisher::Consumer)? {
+            Offer::Taken => Ok(()),
+            Offer::NoRoom(queue, _) => Err(state.full(queue)),
         }
-        taken.into_iter().for_each(tokio::sync::SemaphorePermit::forget);
-        Self::enqueue(&targets, publications);
-        Ok(())
     }
 
-    fn depths(&self) -> Vec<Depth> {
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        topics.values().flat_map(|queues| queues.values().map(|queue| queue.depth())).collect()
-    }
-}
-
-struct MemoryConsumer {
-    queue: Arc<Queue>,
-}
-
-#[async_trait]
-impl Consumer for MemoryConsumer {
-    async fn next(&self, limit: usize) -> Result<Vec<Delivery>, Error> {
-        Ok(self.queue.next(limit).await)
+    async fn status(&self) -> Result<Vec<Status>, Error> {
+        Ok(self.shared.state().status())
     }
 
-    async fn ack(&self, delivery: &Delivery) -> Result<(), Error> {
-        self.queue.ack(delivery.tag);
-        Ok(())
+    async fn dead_letters(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        Ok(self.shared.state().dead.list(filter, limit))
     }
 
-    async fn nack(&self, delivery: &Delivery, delay: Duration) -> Result<(), Error> {
-        self.queue.nack(delivery.tag, delay);
-        Ok(())
+    async fn redrive(&self, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+        Ok(self.shared.state().redrive(ids))
     }
 
-    async fn dead_letter(&self, delivery: &Delivery, attempts: u32, error: &str) -> Result<(), Error> {
-        if let Some(lost) = self.queue.dead_letter(delivery.tag, attempts, error) {
-            tracing::warn!(
-                subscription = %lost.subscription,
-                event_id = %lost.envelope.id,
-                "the oldest dead letter was dropped: the memory adapter keeps as many as its queue holds"
-            );
+    async fn purge(&self, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+        let mut state = self.shared.state();
+        Ok(ids.iter().copied().filter(|id| state.dead.remove(id).is_some()).collect())
+    }
+
+    async fn replay(&self, _: &Subscription, _: SystemTime) -> Result<u64, Error> {
+        Err(Error::Unsupported { adapter: "memory", what: "replay what was handled" })
+    }
+
+    async fn tail(&self, event: Option<&str>, since: Option<SystemTime>) -> Result<Box<dyn Tail>, Error> {
+        if since.is_some() {
+            return Err(Error::Unsupported { adapter: "memory", what: "show what was published before" });
         }
+        let (watcher, arrived) = self.shared.state().watch(event);
+        Ok(Box::new(MemoryTail { shared: Arc::clone(&self.shared), watcher, arrived }))
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        self.shared.state().close();
         Ok(())
     }
 }

@@ -1,6 +1,11 @@
 //! Events in this process's memory: bounded queues, one per subscription, gone with the process.
 
 mod broker;
+mod consumer;
+mod dead;
 mod queue;
+mod recent;
+mod state;
+mod tail;
 
-pub use broker::Memory;
+pub use broker::{Memory, Options};

@@ -1,13 +1,18 @@
 use std::fs;
 use std::sync::{Mutex, OnceLock, Weak};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use rohas_adapters::broker::{Broker, Consumer, Delivery, Depth, Error, Publication, Subscription};
-use rohas_adapters::memory::Memory;
+use rohas_adapters::broker::{
+    Broker, Capabilities, Consumer, DeadLetter, DeadLetterFilter, Delivery, Error, History, Obituary, Publication,
+    Status, Subscription, Tail,
+};
+use rohas_adapters::memory::{Memory, Options};
 use rohas_config::settings::Overrides;
 use rohas_handlers_host::load::Report;
 use rohas_handlers_host::{Finished, Host, HostError, Invocation};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use super::*;
 use crate::project::Project;
@@ -41,6 +46,10 @@ impl Told {
 
 #[async_trait]
 impl Broker for Witness {
+    fn capabilities(&self) -> Capabilities {
+        self.memory.capabilities()
+    }
+
     async fn subscribe(&self, subscription: &Subscription) -> Result<Arc<dyn Consumer>, Error> {
         if *self.refused.lock().unwrap() == &*subscription.handler {
             return Err(Error::Closed(subscription.clone()));
@@ -50,9 +59,17 @@ impl Broker for Witness {
         Ok(Arc::new(WitnessConsumer { consumer, subscription: subscription.clone(), told: Arc::clone(&self.told) }))
     }
 
-    async fn pause(&self, subscription: &Subscription) -> Result<(), Error> {
-        self.told.tell("pause", subscription);
-        self.memory.pause(subscription).await
+    async fn retire(&self, subscription: &Subscription) -> Result<(), Error> {
+        self.told.tell("retire", subscription);
+        self.memory.retire(subscription).await
+    }
+
+    async fn set_paused(&self, subscription: &Subscription, paused: bool) -> Result<(), Error> {
+        self.memory.set_paused(subscription, paused).await
+    }
+
+    async fn prune(&self, subscription: &Subscription) -> Result<u64, Error> {
+        self.memory.prune(subscription).await
     }
 
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), Error> {
@@ -63,8 +80,32 @@ impl Broker for Witness {
         self.memory.try_publish(publications).await
     }
 
-    fn depths(&self) -> Vec<Depth> {
-        self.memory.depths()
+    async fn status(&self) -> Result<Vec<Status>, Error> {
+        self.memory.status().await
+    }
+
+    async fn dead_letters(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        self.memory.dead_letters(filter, limit).await
+    }
+
+    async fn redrive(&self, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+        self.memory.redrive(ids).await
+    }
+
+    async fn purge(&self, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+        self.memory.purge(ids).await
+    }
+
+    async fn replay(&self, subscription: &Subscription, from: SystemTime) -> Result<u64, Error> {
+        self.memory.replay(subscription, from).await
+    }
+
+    async fn tail(&self, event: Option<&str>, since: Option<SystemTime>) -> Result<Box<dyn Tail>, Error> {
+        self.memory.tail(event, since).await
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        self.memory.close().await
     }
 }
 
@@ -81,16 +122,16 @@ impl Consumer for WitnessConsumer {
         self.consumer.next(limit).await
     }
 
-    async fn ack(&self, delivery: &Delivery) -> Result<(), Error> {
-        self.consumer.ack(delivery).await
+    async fn ack(&self, deliveries: &[Delivery]) -> Result<(), Error> {
+        self.consumer.ack(deliveries).await
     }
 
-    async fn nack(&self, delivery: &Delivery, delay: std::time::Duration) -> Result<(), Error> {
-        self.consumer.nack(delivery, delay).await
+    async fn nack(&self, delivery: &Delivery, history: History, delay: Duration) -> Result<(), Error> {
+        self.consumer.nack(delivery, history, delay).await
     }
 
-    async fn dead_letter(&self, delivery: &Delivery, attempts: u32, error: &str) -> Result<(), Error> {
-        self.consumer.dead_letter(delivery, attempts, error).await
+    async fn dead_letter(&self, delivery: &Delivery, obituary: &Obituary) -> Result<(), Error> {
+        self.consumer.dead_letter(delivery, obituary).await
     }
 }
 
@@ -124,8 +165,11 @@ struct Fixture {
 impl Fixture {
     async fn serving(handlers: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let witness =
-            Arc::new(Witness { memory: Memory::new(10), told: Arc::default(), refused: Mutex::new("nobody") });
+        let witness = Arc::new(Witness {
+            memory: Memory::new(Options::default()),
+            told: Arc::default(),
+            refused: Mutex::new("nobody"),
+        });
         let options = rohas_telemetry::Options::new(directory.path().join("telemetry"));
         let (handle, service) = rohas_telemetry::open(options).unwrap();
         let brokers = Brokers::only(Arc::clone(&witness) as Arc<dyn Broker>);
@@ -164,7 +208,7 @@ async fn a_version_subscribes_before_it_is_current_and_consumes_after() {
     fixture.witness.told.lines();
     fixture.install(2, "new").await.unwrap();
     let lines = fixture.witness.told.lines();
-    assert_eq!(lines, ["subscribe new in version 1", "pause old in version 2", "consume new in version 2"]);
+    assert_eq!(lines, ["subscribe new in version 1", "retire old in version 2", "consume new in version 2"]);
 }
 
 #[tokio::test]
@@ -175,13 +219,13 @@ async fn a_refused_subscription_leaves_everything_as_it_was() {
     *fixture.witness.refused.lock().unwrap() = "second";
     fixture.install(2, "first, second").await.unwrap_err();
     let lines = fixture.witness.told.lines();
-    assert_eq!(lines, ["subscribe first in version 1", "pause first in version 1"]);
+    assert_eq!(lines, ["subscribe first in version 1", "retire first in version 1"]);
     assert_eq!(fixture.app.current().number, 1);
 
     // The next version finds no trace of the one that failed.
     fixture.install(3, "first").await.unwrap();
     let lines = fixture.witness.told.lines();
-    assert_eq!(lines, ["subscribe first in version 1", "pause old in version 3", "consume first in version 3"]);
+    assert_eq!(lines, ["subscribe first in version 1", "retire old in version 3", "consume first in version 3"]);
 }
 
 #[tokio::test]

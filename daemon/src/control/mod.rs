@@ -32,9 +32,9 @@ pub(crate) struct Status {
 pub(crate) struct Subscription {
     pub(crate) event: String,
     pub(crate) handler: String,
-    pub(crate) waiting: usize,
-    pub(crate) in_flight: usize,
-    pub(crate) dead_letters: usize,
+    pub(crate) waiting: u64,
+    pub(crate) in_flight: u64,
+    pub(crate) dead_letters: u64,
 }
 
 /// An event that was published.

@@ -15,6 +15,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use rohas_adapters::broker;
 use rohas_telemetry::Kind;
 use tokio::net::UnixListener;
 use uuid::Uuid;
@@ -106,17 +107,22 @@ impl Drop for Socket {
 }
 
 async fn status(State(context): State<Context>) -> Response {
-    blocking(move || Ok(standing(&context))).await
+    match context.app.brokers.status().await {
+        Ok(subscriptions) => blocking(move || Ok(standing(&context, subscriptions))).await,
+        Err(error) => {
+            ErrorBody::new(StatusCode::SERVICE_UNAVAILABLE, "broker_unavailable", error.to_string()).into_response()
+        }
+    }
 }
 
-fn standing(context: &Context) -> Status {
+fn standing(context: &Context, subscriptions: Vec<broker::Status>) -> Status {
     let app = &context.app;
-    let subscriptions = app.brokers.depths().into_iter().map(|depth| Subscription {
-        event: depth.subscription.event.to_string(),
-        handler: depth.subscription.handler.to_string(),
-        waiting: depth.waiting,
-        in_flight: depth.in_flight,
-        dead_letters: depth.dead,
+    let subscriptions = subscriptions.into_iter().map(|status| Subscription {
+        event: status.subscription.event.to_string(),
+        handler: status.subscription.handler.to_string(),
+        waiting: status.waiting + status.delayed,
+        in_flight: status.in_flight,
+        dead_letters: status.dead,
     });
     Status {
         pid: std::process::id(),

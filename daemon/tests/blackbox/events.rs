@@ -317,28 +317,30 @@ fn a_full_queue_holds_publishers_back_and_loses_nothing() {
 fn a_delivery_whose_emits_find_no_room_waits_without_losing_attempts() {
     let project = project(
         "
-        api Go { method: GET path: \"/go\" response: Json }
+        api Go { method: GET path: \"/go/{n}\" response: Json }
         event First { payload: Json handler: [first] timeout: 100ms retry: { attempts: 2, delay: 10ms } }
-        event Second { payload: Json handler: [second] timeout: 20s }
+        event Second { payload: Json handler: [second] timeout: 20s concurrency: 1 }
         ",
     )
     .file(
         "config/rohas.toml",
         "[project]\nname = \"test\"\n[python]\nworkers = 1\n[adapter]\ntype = \"memory\"\nbuffer_size = 2\n",
     )
-    .api("go", "for n in range(2): state.trigger_event('Second', n);state.trigger_event('First', 2);return 1")
+    .api("go", "state.trigger_event('First', int(req.n));return 1")
     .event("first", "state.trigger_event('Second', event.payload)")
     .event(
         "second",
         "import asyncio, os;while not os.path.exists('open'): await asyncio.sleep(0.01);note(event.payload)",
     );
     let mut daemon = project.dev();
-    id(&daemon, "/go");
+    // The consumer of Second takes 8 in and its queue holds 2 more; as many of First may then wait for room.
+    for n in 0..12 {
+        id(&daemon, &format!("/go/{n}"));
+    }
     daemon.wait_for("several attempts", |text| (text.matches("is full").count() >= 4).then_some(()));
     project.write("open", "");
-    let mut lines = project.journal_of(3);
-    lines.sort_by_key(Value::to_string);
-    assert_eq!(Value::from(lines), json!([[0], [1], [2]]));
+    let distinct: BTreeSet<String> = project.journal_of(12).iter().map(Value::to_string).collect();
+    assert_eq!(distinct.len(), 12);
     assert!(!daemon.output().contains("given up"), "{}", daemon.output());
 }
 

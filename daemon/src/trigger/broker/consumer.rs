@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
-use rohas_adapters::broker::{Consumer, Delivery, Subscription};
+use rohas_adapters::broker::{Consumer, Delivery, Failure, History, Obituary, Subscription};
 use rohas_handlers_host::Input;
 use rohas_handlers_host::invocation::EventInput;
 use rohas_telemetry::Kind;
@@ -19,7 +19,7 @@ use crate::dispatch::{self, Room, Work};
 use crate::recorder::Recorder;
 use crate::trigger::broker::inbox::Inbox;
 use crate::trigger::broker::lanes::Lanes;
-use crate::trigger::broker::retry::{self, History, Verdict};
+use crate::trigger::broker::retry::{self, Verdict};
 use crate::version::{EventRoute, HandlerRef, Version};
 
 /// Messages that a subscription holds at once, as a multiple of its concurrency: enough that lanes that wait don't starve
@@ -43,7 +43,7 @@ impl Subscriptions {
     /// Makes what is new in a version exist at its brokers. [`Subscriptions::follow`] is the second half.
     ///
     /// # Errors
-    /// When a broker refuses. Nothing has changed then: what had been made is paused again.
+    /// When a broker refuses. Nothing has changed then: what had been made is retired again.
     pub(crate) async fn open(
         &self,
         brokers: &Brokers,
@@ -59,7 +59,7 @@ impl Subscriptions {
                 Ok(consumer) => opened.0.push((place, consumer)),
                 Err(error) => {
                     for (place, _) in opened.0 {
-                        pause(brokers, &place).await;
+                        retire(brokers, &place).await;
                     }
                     return Err(error);
                 }
@@ -81,7 +81,7 @@ impl Subscriptions {
         let gone: Vec<_> = self.running.extract_if(|(_, subscription), _| !wanted.contains(subscription)).collect();
         for (place, stop) in gone {
             stop.cancel();
-            pause(&app.brokers, &place).await;
+            retire(&app.brokers, &place).await;
         }
     }
 }
@@ -90,10 +90,10 @@ fn wanted(version: &Version) -> impl Iterator<Item = Subscription> {
     version.events.values().flat_map(|event| event.handlers.iter().map(|handler| subscription(event, handler)))
 }
 
-/// A subscription that cannot be paused fills up without being consumed, which is for people to know; nothing else depends on it.
-async fn pause(brokers: &Brokers, (broker, subscription): &Place) {
-    if let Err(error) = brokers.pause(broker, subscription).await {
-        tracing::warn!(%subscription, %error, "a subscription that nothing declares could not be paused");
+/// A subscription that cannot be retired fills up without being consumed, which is for people to know; nothing else depends on it.
+async fn retire(brokers: &Brokers, (broker, subscription): &Place) {
+    if let Err(error) = brokers.retire(broker, subscription).await {
+        tracing::warn!(%subscription, %error, "a subscription that nothing declares could not be retired");
     }
 }
 
@@ -112,12 +112,14 @@ struct Worker {
 struct Message {
     delivery: Delivery,
     history: History,
+    /// The first of its attempts that failed here.
+    first: Option<Failure>,
 }
 
 /// How an attempt ended.
 struct Attempt {
     message: Message,
-    verdict: Result<(), (Verdict, String)>,
+    verdict: Result<(), (Verdict, Failure)>,
 }
 
 /// What the consumer's loop wakes for.
@@ -182,8 +184,8 @@ impl Worker {
                 self.ack(&delivery).await;
                 continue;
             }
-            let history = History { attempts: delivery.attempt.saturating_sub(1), ..History::default() };
-            lanes.push(delivery.envelope.key.clone(), Message { delivery, history });
+            let history = delivery.history;
+            lanes.push(delivery.envelope.key.clone(), Message { delivery, history, first: None });
         }
     }
 
@@ -194,7 +196,7 @@ impl Worker {
         inbox: &mut Inbox,
         pauses: &mut JoinSet<Message>,
     ) {
-        let Attempt { message, verdict } = attempt;
+        let Attempt { mut message, verdict } = attempt;
         let key = key_of(&message);
         match verdict {
             Ok(()) => {
@@ -202,7 +204,8 @@ impl Worker {
                 self.ack(&message.delivery).await;
                 lanes.finish(key);
             }
-            Err((Verdict::Again(delay), _)) => {
+            Err((Verdict::Again(delay), failure)) => {
+                message.first.get_or_insert(failure);
                 lanes.pause();
                 let stop = self.stop.clone();
                 pauses.spawn(async move {
@@ -213,35 +216,37 @@ impl Worker {
                     message
                 });
             }
-            Err((Verdict::GiveUp, error)) => {
-                self.give_up(&message, &error).await;
+            Err((Verdict::GiveUp, failure)) => {
+                self.give_up(&message, failure).await;
                 lanes.finish(key);
             }
             Err((Verdict::Return, _)) => {
-                self.put_back(&message.delivery).await;
+                self.put_back(&message).await;
                 lanes.finish(key);
             }
         }
     }
 
-    async fn give_up(&self, message: &Message, error: &str) {
-        let attempts = message.history.runs();
+    async fn give_up(&self, message: &Message, last: Failure) {
+        let attempts = retry::runs(&message.history);
         let subscription = &self.subscription;
-        tracing::error!(%subscription, id = %message.delivery.envelope.id, attempts, error, "a message was given up");
-        if let Err(error) = self.consumer.dead_letter(&message.delivery, attempts, error).await {
+        tracing::error!(%subscription, id = %message.delivery.envelope.id, attempts, error = last.message, "a message was given up");
+        let first = message.first.clone().unwrap_or_else(|| last.clone());
+        let obituary = Obituary { history: message.history, first, last };
+        if let Err(error) = self.consumer.dead_letter(&message.delivery, &obituary).await {
             tracing::error!(%subscription, %error, "a dead letter could not be kept; the message stays in its source");
-            self.put_back(&message.delivery).await;
+            self.put_back(message).await;
         }
     }
 
     async fn ack(&self, delivery: &Delivery) {
-        if let Err(error) = self.consumer.ack(delivery).await {
+        if let Err(error) = self.consumer.ack(std::slice::from_ref(delivery)).await {
             tracing::warn!(subscription = %self.subscription, %error, "a message could not be acked; it will come again");
         }
     }
 
-    async fn put_back(&self, delivery: &Delivery) {
-        if let Err(error) = self.consumer.nack(delivery, Duration::ZERO).await {
+    async fn put_back(&self, message: &Message) {
+        if let Err(error) = self.consumer.nack(&message.delivery, message.history, Duration::ZERO).await {
             tracing::warn!(subscription = %self.subscription, %error, "a message could not be put back");
         }
     }
@@ -249,22 +254,26 @@ impl Worker {
     /// Returns what waits to its source and finishes what runs. The daemon bounds how long that may take.
     async fn drain(&self, mut lanes: Lanes<Message>, mut attempts: JoinSet<Attempt>, mut pauses: JoinSet<Message>) {
         for message in lanes.clear() {
-            self.put_back(&message.delivery).await;
+            self.put_back(&message).await;
         }
         while let Some(paused) = pauses.join_next().await {
             if let Ok(message) = paused {
-                self.put_back(&message.delivery).await;
+                self.put_back(&message).await;
             }
         }
         while let Some(ended) = attempts.join_next().await {
             let Ok(Attempt { message, verdict }) = ended else { continue };
             match verdict {
                 Ok(()) => self.ack(&message.delivery).await,
-                Err((Verdict::GiveUp, error)) => self.give_up(&message, &error).await,
-                Err(_) => self.put_back(&message.delivery).await,
+                Err((Verdict::GiveUp, failure)) => self.give_up(&message, failure).await,
+                Err(_) => self.put_back(&message).await,
             }
         }
     }
+}
+
+fn failure(code: &str, message: String, traceback: Option<&str>) -> Failure {
+    Failure { at: SystemTime::now(), code: code.to_owned(), message, traceback: traceback.map(str::to_owned) }
 }
 
 fn key_of(message: &Message) -> Option<Arc<str>> {
@@ -275,23 +284,24 @@ impl App {
     /// Runs one attempt on the version that is current now. Whatever happens in it, the message comes back.
     async fn attempt(self: Arc<Self>, subscription: Subscription, mut message: Message) -> Attempt {
         let attempt = AssertUnwindSafe(self.try_attempt(&subscription, &mut message)).catch_unwind().await;
-        let verdict = attempt.unwrap_or_else(|_panic| Err((Verdict::GiveUp, "internal error: it panicked".to_owned())));
+        let panicked = || failure("internal", "internal error: it panicked".to_owned(), None);
+        let verdict = attempt.unwrap_or_else(|_panic| Err((Verdict::GiveUp, panicked())));
         Attempt { message, verdict }
     }
 
-    async fn try_attempt(&self, subscription: &Subscription, message: &mut Message) -> Result<(), (Verdict, String)> {
+    async fn try_attempt(&self, subscription: &Subscription, message: &mut Message) -> Result<(), (Verdict, Failure)> {
         // One that kills every worker would take those that run beside it along, again and again. One such at a time, or they
         // would take all workers. The semaphore is never closed.
-        let alone = message.history.is_suspect();
+        let alone = retry::is_suspect(&message.history);
         let _one_at_a_time = if alone { self.quarantine.acquire().await.ok() } else { None };
         let version = self.current();
-        let gone = |what: &str| (Verdict::Return, format!("the {what} is no longer declared"));
+        let gone = |what: &str| (Verdict::Return, failure("gone", format!("the {what} is no longer declared"), None));
         let event = version.events.get(&subscription.event).cloned().ok_or_else(|| gone("event"))?;
         let handler = event.handlers.iter().find(|handler| handler.name == subscription.handler);
         let handler = handler.cloned().ok_or_else(|| gone("handler"))?;
         let envelope = &message.delivery.envelope;
         let mut recorder = Recorder::begin(Kind::Delivery, &event.name, envelope.trace);
-        let attempt = message.history.runs() + 1;
+        let attempt = retry::runs(&message.history) + 1;
         recorder.attempt(attempt, envelope.id);
         let work = Work {
             version: &version,
@@ -317,7 +327,8 @@ impl App {
             let verdict = retry::judge(&error, &event.delivery, &mut message.history, fastrand::f64());
             let again = matches!(verdict, Verdict::Again(_));
             tracing::warn!(%subscription, attempt, %error, again, "a handler failed");
-            (verdict, message.history.describe(&error))
+            let text = retry::describe(&message.history, &error);
+            (verdict, failure(error.code(), text, error.traceback()))
         });
         recorder.finish(&self.telemetry);
         verdict

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rohas_adapters::broker;
+use rohas_adapters::broker::{self, History};
 use rohas_config::schema::model::Backoff;
 use rohas_handlers_host::HostError;
 
@@ -17,54 +17,39 @@ const MOST_DEATHS_ALONE: u32 = 2;
 /// what blocks a worker's loop is not always what the daemon saw overrun its deadline.
 const SUSPECT_AFTER_ENDINGS: u32 = 3;
 
-/// What a delivery has been through.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct History {
-    /// Attempts that count.
-    pub(super) attempts: u32,
-    /// Workers that died while they ran it, among other calls or not.
-    pub(super) deaths: u32,
-    /// Those of them that ran nothing else.
-    pub(super) deaths_alone: u32,
-    /// Workers that the daemon ended for the sake of other calls while they ran it.
-    pub(super) endings: u32,
+/// Whether a delivery may be the one that kills its workers. If so it runs alone.
+pub(super) fn is_suspect(history: &History) -> bool {
+    history.deaths > 0 || history.endings >= SUSPECT_AFTER_ENDINGS
 }
 
-impl History {
-    /// Whether it may be the one that kills its workers. If so it runs alone.
-    pub(super) fn is_suspect(&self) -> bool {
-        self.deaths > 0 || self.endings >= SUSPECT_AFTER_ENDINGS
-    }
+/// How often a delivery has been run.
+pub(super) fn runs(history: &History) -> u32 {
+    history.attempts + history.deaths + history.endings
+}
 
-    /// How often it has been run.
-    pub(super) fn runs(&self) -> u32 {
-        self.attempts + self.deaths + self.endings
+/// What the dead letters say of a delivery when `error` was its last.
+pub(super) fn describe(history: &History, error: &dispatch::Error) -> String {
+    if history.deaths_alone >= MOST_DEATHS_ALONE && matches!(error, dispatch::Error::Host(HostError::WorkerDied(_))) {
+        return format!(
+            "the handler kills its worker: {} died while they ran nothing else; {error}",
+            history.deaths_alone
+        );
     }
+    error.to_string()
+}
 
-    /// What the dead letters say of it when `error` was its last.
-    pub(super) fn describe(&self, error: &dispatch::Error) -> String {
-        if self.deaths_alone >= MOST_DEATHS_ALONE && matches!(error, dispatch::Error::Host(HostError::WorkerDied(_))) {
-            return format!(
-                "the handler kills its worker: {} died while they ran nothing else; {error}",
-                self.deaths_alone
-            );
-        }
-        error.to_string()
+/// Counts a worker's death. One in company only raises a suspicion: the delivery runs again at once, alone.
+fn died(history: &mut History, rules: &DeliveryRules, chance: f64) -> Verdict {
+    let was_alone = is_suspect(history);
+    history.deaths += 1;
+    if !was_alone {
+        return Verdict::Again(Duration::ZERO);
     }
-
-    /// Counts a worker's death. One in company only raises a suspicion: the delivery runs again at once, alone.
-    fn died(&mut self, rules: &DeliveryRules, chance: f64) -> Verdict {
-        let was_alone = self.is_suspect();
-        self.deaths += 1;
-        if !was_alone {
-            return Verdict::Again(Duration::ZERO);
-        }
-        self.deaths_alone += 1;
-        if self.deaths_alone >= MOST_DEATHS_ALONE {
-            return Verdict::GiveUp;
-        }
-        Verdict::Again(jitter(rules, self.deaths_alone, chance))
+    history.deaths_alone += 1;
+    if history.deaths_alone >= MOST_DEATHS_ALONE {
+        return Verdict::GiveUp;
     }
+    Verdict::Again(jitter(rules, history.deaths_alone, chance))
 }
 
 /// What is to be done.
@@ -83,7 +68,7 @@ pub(super) enum Verdict {
 pub(super) fn judge(error: &dispatch::Error, rules: &DeliveryRules, history: &mut History, chance: f64) -> Verdict {
     match error {
         dispatch::Error::Host(HostError::Closed) => return Verdict::Return,
-        dispatch::Error::Host(HostError::WorkerDied(_)) => return history.died(rules, chance),
+        dispatch::Error::Host(HostError::WorkerDied(_)) => return died(history, rules, chance),
         dispatch::Error::Host(HostError::WorkerEnded(_)) => {
             history.endings += 1;
             return Verdict::Again(jitter(rules, history.endings, chance));
@@ -189,12 +174,12 @@ mod tests {
 
     #[test]
     fn a_full_queue_costs_no_attempt_and_one_that_is_too_small_is_final() {
-        let subscription = broker::Subscription { event: "E".into(), handler: "h".into() };
-        let full = broker::Error::Full { subscription: subscription.clone(), capacity: 2 };
+        let (what, bound) = ("the queue of E--h".to_owned(), "2 messages".to_owned());
+        let full = broker::Error::Full { what: what.clone(), bound: bound.clone() };
         let mut history = History::default();
         let verdict = judge(&dispatch::Error::Publish(full), &rules(Backoff::Fixed), &mut history, 0.5);
         assert_eq!((verdict, history), (Verdict::Again(Duration::from_millis(100)), History::default()));
-        let too_large = dispatch::Error::Publish(broker::Error::TooLarge { subscription, count: 3, capacity: 2 });
+        let too_large = dispatch::Error::Publish(broker::Error::TooLarge { what, bound });
         assert_eq!(judge(&too_large, &rules(Backoff::Fixed), &mut history, 0.5), Verdict::GiveUp);
     }
 
@@ -207,13 +192,13 @@ mod tests {
         let mut history = History::default();
         let mut judge = || (judge(&died(), &rules(Backoff::Fixed), &mut history, 0.5), history);
         let (verdict, after) = judge();
-        assert_eq!((verdict, after.attempts, after.is_suspect()), (Verdict::Again(Duration::ZERO), 0, true));
+        assert_eq!((verdict, after.attempts, is_suspect(&after)), (Verdict::Again(Duration::ZERO), 0, true));
         let (verdict, after) = judge();
         assert_eq!((verdict, after.deaths_alone), (Verdict::Again(Duration::from_millis(100)), 1));
-        assert!(!after.describe(&died()).contains("kills its worker"));
+        assert!(!describe(&after, &died()).contains("kills its worker"));
         let (verdict, after) = judge();
         assert_eq!((verdict, after.attempts), (Verdict::GiveUp, 0));
-        assert!(after.describe(&died()).contains("kills its worker"));
+        assert!(describe(&after, &died()).contains("kills its worker"));
     }
 
     #[test]
@@ -222,7 +207,7 @@ mod tests {
         let mut history = History::default();
         let mut suspect = || {
             assert!(matches!(judge(&error, &rules(Backoff::Fixed), &mut history, 0.5), Verdict::Again(_)));
-            history.is_suspect()
+            is_suspect(&history)
         };
         assert_eq!([suspect(), suspect(), suspect()], [false, false, true]);
         assert_eq!((history.attempts, history.deaths, history.deaths_alone), (0, 0, 0));
