@@ -6,6 +6,7 @@
 pub mod broker;
 pub mod envelope;
 pub mod memory;
+pub mod rocksdb;
 
 pub use broker::{Broker, Consumer, DeadLetter, Delivery, Error, Subscription};
 pub use envelope::{Envelope, TraceContext};

@@ -1,0 +1,444 @@
+//! How does a command become rows? The ledger changes, the batch gets what must be stored, and the commit learns what is to be seen of it.
+//!
+//! Everything that can fail (reading a row) comes before the first change of a command.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::block::{self, Message};
+use super::codec::{duration_nanos, to_nanos, weight};
+use super::command::{Back, Command, Hold, Reply, answer};
+use super::commit::{Answer, Change, Commit, Effect, Finished};
+use super::cursor::RETURNED_TAG;
+use super::database::{DEAD, DUE, Database, LOG, META, PROGRESS, RETURNED, SPANS};
+use super::error::Fault;
+use super::ledger::{Ledger, Returned, SubLedger, TopicLedger};
+use super::load::damaged;
+use super::progress::Progress;
+use super::ranges::runs_of;
+use super::rows::{
+    DeadHead, DueHead, ReturnedHead, Stored, StoredTopic, decode_message, due_key, encode, encode_message, log_key,
+    returned_key, topic_key,
+};
+use super::spans::{Limits, Span, Spans};
+use super::subscription::Sub;
+use super::topic::{Recent, Topic};
+use super::{outbox, overview};
+use crate::broker::{Error, History, Publication, Subscription};
+use crate::envelope::Envelope;
+
+/// One commit in the making.
+pub(super) struct Builder<'a> {
+    pub(super) database: &'a Database,
+    pub(super) ledger: &'a mut Ledger,
+    pub(super) commit: &'a mut Commit,
+}
+
+impl Builder<'_> {
+    pub(super) fn add(&mut self, command: Command) {
+        match command {
+            Command::Publish { publications, hold, reply } => self.publish(publications, hold, reply),
+            Command::Ack { sub, tags, reply } => self.ack(&sub, tags, reply),
+            Command::Nack { sub, back, reply } => self.nack(&sub, back, reply),
+            Command::Dead { sub, tag, id, value, reply } => self.bury(&sub, tag, (id, &value), reply),
+            Command::Skip { sub, from, to, reply } => self.skip(&sub, from, to, reply),
+            Command::Subscribe { subscription, reply } => self.subscribe(&subscription, reply),
+            Command::Retire { subscription, reply } => self.retire(&subscription, reply),
+            Command::Pause { subscription, paused, reply } => self.pause(&subscription, paused, reply),
+            Command::Prune { subscription, reply } => self.prune(&subscription, reply),
+            Command::Redrive { ids, reply } => self.redrive(&ids, reply),
+            Command::Purge { ids, reply } => self.purge(&ids, reply),
+            Command::Replay { subscription, from, reply } => self.replay(&subscription, from, reply),
+            Command::Status { reply } => answer(reply, Ok(overview::of(self.ledger))),
+            Command::Since { time, reply } => {
+                answer(reply, overview::since(self.database, self.ledger, time).map_err(Error::from));
+            }
+            Command::OutboxPush { entries, hold, reply } => {
+                outbox::push(self, &entries);
+                self.commit.holds.push(hold);
+                self.commit.durable.push(Answer::Done(reply));
+            }
+            Command::OutboxRemove { broker, up_to, reply } => match outbox::remove(self, &broker, up_to) {
+                Ok(()) => self.commit.written.push(Answer::Done(reply)),
+                Err(fault) => answer(reply, Err(fault.into())),
+            },
+            Command::OutboxStatus { reply } => answer(reply, Ok(outbox::backlogs(self.ledger))),
+        }
+    }
+
+    fn publish(&mut self, publications: Vec<Publication>, hold: Hold, reply: Reply<()>) {
+        if reply.is_closed() {
+            return;
+        }
+        let now = self.commit.now;
+        for Publication { envelope, due, dedupe } in publications {
+            let window = duration_nanos(dedupe);
+            if window > 0 && self.ledger.dedupe.contains(envelope.id, now) {
+                continue;
+            }
+            let window_end = now.saturating_add(window);
+            self.ledger.dedupe.insert(envelope.id, window_end, now);
+            match due.map(to_nanos).filter(|due| *due > now) {
+                Some(due) => self.delay(due, window_end, &envelope),
+                None => self.append((Arc::new(envelope), window)),
+            }
+        }
+        self.commit.holds.push(hold);
+        self.commit.durable.push(Answer::Done(reply));
+    }
+
+    fn delay(&mut self, due: u64, window_end: u64, envelope: &Envelope) {
+        let topic = self.topic(&envelope.event);
+        self.ledger.topics[topic].delayed += 1;
+        let key = (due, self.ledger.next_sequence());
+        self.ledger.next_due = Some(self.ledger.next_due.map_or(key, |first| first.min(key)));
+        let value = encode_message(&DueHead { window_end }, envelope);
+        self.ledger.row_bytes += value.len() as u64;
+        self.put(DUE, &due_key(key), &value);
+    }
+
+    /// Publishes what is due: at most as many rows as a block holds. The first of those that are left is the next one.
+    pub(super) fn publish_due(&mut self) -> Result<(), Fault> {
+        let Some(first) = self.ledger.next_due.filter(|(due, _)| *due <= self.commit.now) else { return Ok(()) };
+        let mut rows = Vec::new();
+        let next = super::due::read(self.database, first, self.commit.now, &mut rows)?;
+        for row in rows {
+            self.database.delete(&mut self.commit.batch, DUE, &due_key(row.key));
+            self.ledger.row_bytes = self.ledger.row_bytes.saturating_sub(row.bytes);
+            let topic = self.topic(&row.envelope.event);
+            let delayed = &mut self.ledger.topics[topic].delayed;
+            *delayed = delayed.saturating_sub(1);
+            self.append((Arc::new(row.envelope), row.window_end.saturating_sub(self.commit.now)));
+        }
+        self.ledger.next_due = next;
+        Ok(())
+    }
+
+    fn append(&mut self, message: Message) {
+        let index = self.topic(&message.0.event);
+        self.ledger.topics[index].pending.push(message);
+        self.touch_topic(index);
+    }
+
+    /// The event's topic; a new event gets one.
+    fn topic(&mut self, event: &Arc<str>) -> usize {
+        if let Some(&index) = self.ledger.by_event.get(event) {
+            return index;
+        }
+        let number = self.ledger.topics.iter().map(|topic| topic.shared.number).max().map_or(1, |last| last + 1);
+        self.put(META, &topic_key(event), &encode(&StoredTopic { number, end: 0 }));
+        let shared = Arc::new(Topic::new(number, Arc::clone(event), 0));
+        self.ledger.add_topic(TopicLedger::new(shared, 0, Spans::default()))
+    }
+
+    /// Writes the messages of this commit as blocks, and the rows of the subscriptions that it changed.
+    pub(super) fn finish(&mut self, limits: Limits) {
+        for index in std::mem::take(&mut self.commit.topics) {
+            let topic = &mut self.ledger.topics[index];
+            let mut pending = std::mem::take(&mut topic.pending);
+            while !pending.is_empty() {
+                let rest = pending.split_off(block_length(&pending));
+                self.write_block(index, pending, limits);
+                pending = rest;
+            }
+            self.commit.topics.push(index);
+        }
+        for number in &self.commit.subs {
+            let Some(sub) = self.ledger.subs.get_mut(number) else { continue };
+            sub.dirty = false;
+            self.database.put(&mut self.commit.batch, PROGRESS, &number.to_be_bytes(), &encode(&sub.stored));
+        }
+    }
+
+    fn write_block(&mut self, index: usize, messages: Vec<Message>, limits: Limits) {
+        let topic = &mut self.ledger.topics[index];
+        let (first, count, number) = (topic.next, messages.len() as u64, topic.shared.number);
+        let value = block::encode(self.commit.now, &messages);
+        let span = Span::of_block(first, count, value.len() as u64, self.commit.now);
+        topic.next += count;
+        if let Some(closed) = topic.spans.push(span, limits) {
+            self.database.put(&mut self.commit.batch, SPANS, &log_key(number, closed.first), &encode(&closed));
+        }
+        self.database.put(&mut self.commit.batch, LOG, &log_key(number, first), &value);
+        let bytes = messages.iter().map(|(envelope, _)| weight(envelope)).sum();
+        let messages = messages.into_iter().map(|(envelope, _)| envelope).collect();
+        self.commit.blocks.push((Arc::clone(&topic.shared), Recent { first, messages }, bytes));
+    }
+
+    /// Marks these as finished and deletes the rows of those that had been put back. Left out is what is finished already.
+    fn finish_tags(&mut self, number: u32, tags: Vec<u64>) -> Finished {
+        let Some(sub) = self.ledger.subs.get_mut(&number) else { return Finished::default() };
+        let mut returned = Vec::new();
+        let mut positions = tags;
+        positions.retain(|tag| {
+            let sequence = tag & !RETURNED_TAG;
+            let row = (*tag != sequence).then(|| sub.returned.remove(&sequence)).flatten();
+            returned.extend(row.map(|row| (row, sequence)));
+            *tag == sequence && !sub.stored.progress.is_finished(*tag)
+        });
+        let runs = runs_of(positions);
+        for run in &runs {
+            sub.stored.progress.finish(run.clone());
+        }
+        for (row, sequence) in &returned {
+            let key = returned_key(number, (row.due, *sequence));
+            self.database.delete(&mut self.commit.batch, RETURNED, &key);
+            self.ledger.row_bytes = self.ledger.row_bytes.saturating_sub(row.bytes);
+        }
+        if !runs.is_empty() {
+            self.touch_sub(number);
+        }
+        Finished { runs, returned: returned.into_iter().map(|(row, sequence)| (row.due, sequence)).collect() }
+    }
+
+    fn ack(&mut self, sub: &Arc<Sub>, tags: Vec<u64>, reply: Reply<()>) {
+        let finished = self.finish_tags(sub.number, tags);
+        self.effect(sub, Change::Acked(finished));
+        self.commit.written.push(Answer::Done(reply));
+    }
+
+    fn nack(&mut self, sub: &Arc<Sub>, back: Back, reply: Reply<()>) {
+        let sequence = back.tag & !RETURNED_TAG;
+        let stored = self.ledger.subs.get(&sub.number);
+        let known = stored.map(|stored| (stored.returned.get(&sequence), stored.stored.progress.is_finished(back.tag)));
+        match (known, back.row, back.due) {
+            (Some((Some(&row), _)), Some(value), due) if back.tag != sequence => {
+                let finished = self.finish_tags(sub.number, vec![back.tag]);
+                self.effect(sub, Change::Acked(finished));
+                self.put_returned(sub, (due.unwrap_or(row.due), sequence), &value);
+            }
+            (Some((_, false)), Some(value), Some(due)) if back.tag == sequence => {
+                let finished = self.finish_tags(sub.number, vec![back.tag]);
+                self.effect(sub, Change::Acked(finished));
+                let key = (due, self.ledger.next_sequence());
+                self.put_returned(sub, key, &value);
+            }
+            (Some((_, false)), None, _) if back.tag == sequence => self.put_back(sub, back.tag, back.history),
+            // It was finished before.
+            _ => {}
+        }
+        self.commit.written.push(Answer::Done(reply));
+    }
+
+    fn put_back(&mut self, sub: &Arc<Sub>, position: u64, history: History) {
+        let Some(stored) = self.ledger.subs.get_mut(&sub.number) else { return };
+        if stored.stored.progress.history(position) != history {
+            stored.stored.progress.set_history(position, history);
+            self.touch_sub(sub.number);
+        }
+        self.effect(sub, Change::PutBack(position, history));
+    }
+
+    fn put_returned(&mut self, sub: &Arc<Sub>, (due, sequence): (u64, u64), value: &[u8]) {
+        let Some(stored) = self.ledger.subs.get_mut(&sub.number) else { return };
+        let bytes = value.len() as u64;
+        stored.returned.insert(sequence, Returned { due, bytes });
+        self.ledger.row_bytes += bytes;
+        self.put(RETURNED, &returned_key(sub.number, (due, sequence)), value);
+        self.effect(sub, Change::Returned((due, sequence)));
+    }
+
+    fn bury(&mut self, sub: &Arc<Sub>, tag: u64, (id, value): (Uuid, &[u8]), reply: Reply<()>) {
+        let finished = self.finish_tags(sub.number, vec![tag]);
+        if !finished.runs.is_empty() || !finished.returned.is_empty() {
+            self.put(DEAD, id.as_bytes(), value);
+            self.ledger.row_bytes += value.len() as u64;
+            *self.ledger.dead.entry(sub.subscription.clone()).or_default() += 1;
+            self.effect(sub, Change::Moved(finished));
+        }
+        self.commit.written.push(Answer::Done(reply));
+    }
+
+    fn skip(&mut self, sub: &Arc<Sub>, from: u64, to: Option<u64>, reply: Reply<u64>) {
+        let Some(stored) = self.ledger.subs.get_mut(&sub.number) else { return answer(reply, Ok(0)) };
+        let topic = &self.ledger.topics[stored.topic];
+        let to = to.or_else(|| topic.spans.end_of(from)).unwrap_or(topic.next);
+        let count = stored.stored.progress.finish(from..to);
+        self.touch_sub(sub.number);
+        self.effect(sub, Change::Moved(Finished { runs: std::iter::once(from..to).collect(), returned: Vec::new() }));
+        self.commit.written.push(Answer::Count(reply, count));
+    }
+
+    fn subscribe(&mut self, subscription: &Subscription, reply: Reply<Arc<Sub>>) {
+        let topic = self.topic(&subscription.event);
+        let end = self.ledger.topics[topic].end();
+        let Some(sub) = self.ledger.sub(subscription) else { return self.add_sub(topic, subscription, reply) };
+        let shared = Arc::clone(&sub.shared);
+        if !sub.stored.declared {
+            sub.stored.declared = true;
+            if let Some(before) = sub.stored.end.take() {
+                sub.stored.progress.finish(before..end);
+            }
+            self.touch_sub(shared.number);
+            self.effect(&shared, Change::Declared(end));
+        }
+        self.commit.durable.push(Answer::Sub(reply, shared));
+    }
+
+    fn add_sub(&mut self, topic: usize, subscription: &Subscription, reply: Reply<Arc<Sub>>) {
+        let TopicLedger { shared, .. } = &self.ledger.topics[topic];
+        let start = self.ledger.topics[topic].end();
+        let number = self.ledger.last_sub + 1;
+        let sub = Arc::new(Sub::new(number, subscription.clone(), Arc::clone(shared)));
+        sub.cursor().next = start;
+        let progress = Progress::starting_at(start);
+        let stored = Stored { subscription: subscription.clone(), declared: true, paused: false, end: None, progress };
+        let returned = std::collections::BTreeMap::new();
+        self.ledger.add_sub(SubLedger { stored, shared: Arc::clone(&sub), topic, returned, dirty: false });
+        self.touch_sub(number);
+        self.commit.durable.push(Answer::Sub(reply, sub));
+    }
+
+    fn retire(&mut self, subscription: &Subscription, reply: Reply<()>) {
+        let declared = self.ledger.sub(subscription).filter(|sub| sub.stored.declared);
+        if let Some((shared, topic)) = declared.map(|sub| (Arc::clone(&sub.shared), sub.topic)) {
+            let end = self.ledger.topics[topic].end();
+            if let Some(sub) = self.ledger.sub(subscription) {
+                sub.stored.declared = false;
+                sub.stored.end = Some(end);
+            }
+            self.touch_sub(shared.number);
+            self.effect(&shared, Change::Retired(end));
+        }
+        self.commit.durable.push(Answer::Done(reply));
+    }
+
+    fn pause(&mut self, subscription: &Subscription, paused: bool, reply: Reply<()>) {
+        let Some(sub) = self.ledger.sub(subscription) else { return unknown(subscription, reply) };
+        sub.stored.paused = paused;
+        let shared = Arc::clone(&sub.shared);
+        self.touch_sub(shared.number);
+        self.effect(&shared, Change::Paused(paused));
+        self.commit.durable.push(Answer::Done(reply));
+    }
+
+    fn prune(&mut self, subscription: &Subscription, reply: Reply<u64>) {
+        let Some(sub) = self.ledger.sub(subscription) else { return unknown(subscription, reply) };
+        if sub.stored.declared {
+            return answer(reply, Err(Error::Declared(subscription.clone())));
+        }
+        let number = sub.shared.number;
+        self.touch_sub(number);
+        let Some(sub) = self.ledger.remove_sub(number) else { return unknown(subscription, reply) };
+        let unfinished = sub.unfinished(self.ledger.topics[sub.topic].end());
+        let rows: u64 = sub.returned.values().map(|row| row.bytes).sum();
+        self.ledger.row_bytes = self.ledger.row_bytes.saturating_sub(rows);
+        self.database.delete(&mut self.commit.batch, PROGRESS, &number.to_be_bytes());
+        let (from, to) = (number.to_be_bytes(), (number + 1).to_be_bytes());
+        self.database.delete_range(&mut self.commit.batch, RETURNED, &from, &to);
+        self.effect(&sub.shared, Change::Pruned);
+        self.commit.durable.push(Answer::Count(reply, unfinished));
+    }
+
+    fn redrive(&mut self, ids: &[Uuid], reply: Reply<Vec<Uuid>>) {
+        let mut moved = Vec::new();
+        for &id in ids {
+            match self.redrive_one(id) {
+                Ok(true) => moved.push(id),
+                Ok(false) => {}
+                Err(fault) => return answer(reply, Err(fault.into())),
+            }
+        }
+        self.commit.durable.push(Answer::Ids(reply, moved));
+    }
+
+    fn redrive_one(&mut self, id: Uuid) -> Result<bool, Fault> {
+        let Some((head, envelope, bytes)) = self.dead(id)? else { return Ok(false) };
+        let Some(sub) = self.ledger.sub(&head.subscription) else { return Ok(false) };
+        let shared = Arc::clone(&sub.shared);
+        self.unbury(id, &head.subscription, bytes);
+        let value = encode_message(&ReturnedHead { history: History::default() }, &envelope);
+        let key = (self.commit.now, self.ledger.next_sequence());
+        self.put_returned(&shared, key, &value);
+        Ok(true)
+    }
+
+    fn purge(&mut self, ids: &[Uuid], reply: Reply<Vec<Uuid>>) {
+        let mut gone = Vec::new();
+        for &id in ids {
+            match self.dead(id) {
+                Ok(Some((head, _, bytes))) => {
+                    self.unbury(id, &head.subscription, bytes);
+                    gone.push(id);
+                }
+                Ok(None) => {}
+                Err(fault) => return answer(reply, Err(fault.into())),
+            }
+        }
+        self.commit.durable.push(Answer::Ids(reply, gone));
+    }
+
+    /// A dead letter that this commit has not removed, with its size.
+    fn dead(&self, id: Uuid) -> Result<Option<(DeadHead, Envelope, u64)>, Fault> {
+        if self.commit.unburied.contains(&id) {
+            return Ok(None);
+        }
+        let Some(value) = self.database.get(DEAD, id.as_bytes())? else { return Ok(None) };
+        let (head, envelope) = decode_message(&value).ok_or_else(|| damaged(&format!("the dead letter {id}")))?;
+        Ok(Some((head, envelope, value.len() as u64)))
+    }
+
+    fn unbury(&mut self, id: Uuid, subscription: &Subscription, bytes: u64) {
+        self.database.delete(&mut self.commit.batch, DEAD, id.as_bytes());
+        self.commit.unburied.insert(id);
+        self.ledger.row_bytes = self.ledger.row_bytes.saturating_sub(bytes);
+        if let Some(count) = self.ledger.dead.get_mut(subscription) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    fn replay(&mut self, subscription: &Subscription, from: u64, reply: Reply<u64>) {
+        let Some(sub) = self.ledger.sub(subscription) else { return unknown(subscription, reply) };
+        let (shared, index) = (Arc::clone(&sub.shared), sub.topic);
+        let start = match overview::position_at(self.database, &self.ledger.topics[index], from) {
+            Ok(start) => start,
+            Err(fault) => return answer(reply, Err(fault.into())),
+        };
+        let end = self.ledger.topics[index].next;
+        let Some(sub) = self.ledger.sub(subscription) else { return unknown(subscription, reply) };
+        let again = sub.stored.progress.rewind(start, end.min(sub.stored.end.unwrap_or(u64::MAX)));
+        let count = again.iter().map(|run| run.end - run.start).sum();
+        self.touch_sub(shared.number);
+        self.effect(&shared, Change::Rewound(again));
+        self.commit.durable.push(Answer::Count(reply, count));
+    }
+
+    /// The row of this subscription is written, and what its topic holds is counted anew.
+    fn touch_sub(&mut self, number: u32) {
+        let Some(sub) = self.ledger.subs.get_mut(&number) else { return };
+        let topic = sub.topic;
+        if !std::mem::replace(&mut sub.dirty, true) {
+            self.commit.subs.push(number);
+        }
+        self.touch_topic(topic);
+    }
+
+    fn touch_topic(&mut self, index: usize) {
+        if !self.commit.topics.contains(&index) {
+            self.commit.topics.push(index);
+        }
+    }
+
+    pub(super) fn put(&mut self, family: &'static str, key: &[u8], value: &[u8]) {
+        self.database.put(&mut self.commit.batch, family, key, value);
+    }
+
+    fn effect(&mut self, sub: &Arc<Sub>, change: Change) {
+        self.commit.effects.push(Effect { sub: Arc::clone(sub), change });
+    }
+}
+
+fn unknown<T>(subscription: &Subscription, reply: Reply<T>) {
+    answer(reply, Err(Error::Unknown(subscription.clone())));
+}
+
+/// How many of these go into one block.
+fn block_length(messages: &[Message]) -> usize {
+    let mut bytes = 0;
+    let full = messages.iter().take(block::MAX_MESSAGES).position(|(envelope, _)| {
+        bytes += weight(envelope);
+        bytes >= block::MAX_BYTES
+    });
+    full.map_or(messages.len().min(block::MAX_MESSAGES), |last| last + 1)
+}

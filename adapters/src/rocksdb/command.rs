@@ -1,0 +1,268 @@
+//! What is the writer asked to do? Commands wait in one buffer that it takes whole; each carries the way to its answer.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use uuid::Uuid;
+
+use super::cursor::{Due, RETURNED_TAG};
+use super::outbox::Backlog;
+use super::room::Reservation;
+use super::subscription::Sub;
+use super::topic::Topic;
+use crate::broker::{Error, History, Publication, Status, Subscription};
+
+/// The way to an answer.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// A subscription's state, and where its oldest unfinished message stands.
+#[derive(Debug)]
+pub(super) struct Overview {
+    pub(super) status: Status,
+    pub(super) oldest: Option<(Arc<Topic>, u64)>,
+    /// The one that was put back first, as in the key of its row.
+    pub(super) returned: Option<(u32, Due)>,
+}
+
+/// What the writer holds as long as publications wait for it.
+#[derive(Debug)]
+pub(super) struct Hold {
+    _reservation: Reservation,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Hold {
+    pub(super) fn new(reservation: Reservation, permit: OwnedSemaphorePermit) -> Self {
+        Self { _reservation: reservation, _permit: permit }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Command {
+    Publish {
+        publications: Vec<Publication>,
+        hold: Hold,
+        reply: Reply<()>,
+    },
+    Ack {
+        sub: Arc<Sub>,
+        tags: Vec<u64>,
+        reply: Reply<()>,
+    },
+    Nack {
+        sub: Arc<Sub>,
+        back: Back,
+        reply: Reply<()>,
+    },
+    Dead {
+        sub: Arc<Sub>,
+        tag: u64,
+        id: Uuid,
+        value: Vec<u8>,
+        reply: Reply<()>,
+    },
+    /// Passes over messages of the log that cannot be read, up to `to` or the end of their span.
+    Skip {
+        sub: Arc<Sub>,
+        from: u64,
+        to: Option<u64>,
+        reply: Reply<u64>,
+    },
+    Subscribe {
+        subscription: Subscription,
+        reply: Reply<Arc<Sub>>,
+    },
+    Retire {
+        subscription: Subscription,
+        reply: Reply<()>,
+    },
+    Pause {
+        subscription: Subscription,
+        paused: bool,
+        reply: Reply<()>,
+    },
+    Prune {
+        subscription: Subscription,
+        reply: Reply<u64>,
+    },
+    Redrive {
+        ids: Vec<Uuid>,
+        reply: Reply<Vec<Uuid>>,
+    },
+    Purge {
+        ids: Vec<Uuid>,
+        reply: Reply<Vec<Uuid>>,
+    },
+    Replay {
+        subscription: Subscription,
+        from: u64,
+        reply: Reply<u64>,
+    },
+    Status {
+        reply: Reply<Vec<Overview>>,
+    },
+    /// Where each event's log continues at a time, in nanoseconds since 1970.
+    Since {
+        time: u64,
+        reply: Reply<Vec<(Arc<Topic>, u64)>>,
+    },
+    OutboxPush {
+        entries: Vec<(String, Publication)>,
+        hold: Hold,
+        reply: Reply<()>,
+    },
+    OutboxRemove {
+        broker: String,
+        up_to: u64,
+        reply: Reply<()>,
+    },
+    OutboxStatus {
+        reply: Reply<Vec<Backlog>>,
+    },
+}
+
+/// A delivery that goes back.
+#[derive(Debug)]
+pub(super) struct Back {
+    pub(super) tag: u64,
+    pub(super) history: History,
+    /// When it comes again, in nanoseconds since 1970; without it at its place.
+    pub(super) due: Option<u64>,
+    /// Its row in `returned`, if it gets one.
+    pub(super) row: Option<Vec<u8>>,
+}
+
+impl Command {
+    /// Answers that it cannot be done.
+    pub(super) fn refuse(self, error: Error) {
+        match self {
+            Self::Publish { reply, .. }
+            | Self::OutboxPush { reply, .. }
+            | Self::Dead { reply, .. }
+            | Self::Retire { reply, .. }
+            | Self::Pause { reply, .. }
+            | Self::OutboxRemove { reply, .. } => answer(reply, Err(error)),
+            Self::Ack { sub, tags, reply } => {
+                give_back(&sub, &tags);
+                answer(reply, Err(error));
+            }
+            Self::Nack { sub, back, reply } => {
+                give_back(&sub, &[back.tag]);
+                answer(reply, Err(error));
+            }
+            Self::Skip { reply, .. } | Self::Prune { reply, .. } | Self::Replay { reply, .. } => {
+                answer(reply, Err(error));
+            }
+            Self::Subscribe { reply, .. } => answer(reply, Err(error)),
+            Self::Redrive { reply, .. } | Self::Purge { reply, .. } => answer(reply, Err(error)),
+            Self::Status { reply } => answer(reply, Err(error)),
+            Self::Since { reply, .. } => answer(reply, Err(error)),
+            Self::OutboxStatus { reply } => answer(reply, Err(error)),
+        }
+    }
+}
+
+/// Deliveries whose end could not be written are handed out again.
+pub(super) fn give_back(sub: &Sub, tags: &[u64]) {
+    let mut cursor = sub.cursor();
+    for &tag in tags {
+        if tag & RETURNED_TAG == 0 {
+            cursor.put_back(tag..tag + 1);
+        } else {
+            cursor.put_back_returned(tag & !RETURNED_TAG);
+        }
+    }
+    drop(cursor);
+    sub.arrived.notify_one();
+}
+
+/// Whoever asked may have gone away; then nobody wants to know.
+pub(super) fn answer<T>(reply: Reply<T>, result: Result<T, Error>) {
+    drop(reply.send(result));
+}
+
+/// The buffer between everyone who asks and the writer. What it holds is bounded by the permits of publications and by the deliveries in flight.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    /// Guards what waits; held for a push or a swap.
+    waiting: Mutex<Waiting>,
+    ready: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    commands: Vec<Command>,
+    /// The writer sleeps and has to be woken.
+    asleep: bool,
+    /// A sync has failed, for this reason.
+    broken: Option<String>,
+    closed: bool,
+}
+
+/// What the writer takes out at once.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) commands: Vec<Command>,
+    pub(super) broken: Option<String>,
+    /// Nothing comes after this.
+    pub(super) closed: bool,
+}
+
+impl Inbox {
+    /// Hands a command to the writer; gives it back when the store is closed.
+    pub(super) fn push(&self, command: Command) -> Result<(), Command> {
+        let mut waiting = self.lock();
+        if waiting.closed {
+            return Err(command);
+        }
+        waiting.commands.push(command);
+        self.wake(waiting);
+        Ok(())
+    }
+
+    /// Tells the writer that a sync has failed.
+    pub(super) fn report(&self, cause: String) {
+        let mut waiting = self.lock();
+        waiting.broken = Some(cause);
+        self.wake(waiting);
+    }
+
+    /// Lets nothing more in; the writer does what waits and ends.
+    pub(super) fn close(&self) {
+        let mut waiting = self.lock();
+        waiting.closed = true;
+        self.wake(waiting);
+    }
+
+    fn wake(&self, mut waiting: MutexGuard<'_, Waiting>) {
+        let asleep = std::mem::take(&mut waiting.asleep);
+        drop(waiting);
+        if asleep {
+            self.ready.notify_one();
+        }
+    }
+
+    /// Takes what waits as soon as there is anything, or after `most`.
+    pub(super) fn take(&self, most: Duration) -> Taken {
+        let mut waiting = self.lock();
+        if waiting.is_empty() && !most.is_zero() {
+            waiting.asleep = true;
+            let idle = |waiting: &mut Waiting| waiting.is_empty();
+            waiting = self.ready.wait_timeout_while(waiting, most, idle).unwrap_or_else(PoisonError::into_inner).0;
+            waiting.asleep = false;
+        }
+        Taken { commands: std::mem::take(&mut waiting.commands), broken: waiting.broken.take(), closed: waiting.closed }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // A panic while the lock is held leaves a buffer that is whole all the same: pushes and swaps are single steps.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.commands.is_empty() && self.broken.is_none() && !self.closed
+    }
+}

@@ -1,0 +1,223 @@
+//! How does a consumer get its messages and say what became of them? It takes from memory, reads what is not there, and tells the writer.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use tokio::sync::futures::Notified;
+use uuid::Uuid;
+
+use super::codec::{duration_nanos, to_nanos};
+use super::command::{Back, Command};
+use super::cursor::{Due, RETURNED_TAG};
+use super::database::RETURNED;
+use super::error::Fault;
+use super::rows::{DeadHead, ReturnedHead, decode_message, encode_message, returned_key};
+use super::shared::Shared;
+use super::subscription::Sub;
+use super::topic::Found;
+use crate::broker::{Consumer, Delivery, Error, History, Obituary};
+use crate::envelope::Envelope;
+
+/// The clock may be set while somebody waits for a due time; it is looked at again after so long.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// One consumer. Several of one subscription share its place.
+#[derive(Debug)]
+pub(super) struct RocksDbConsumer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) sub: Arc<Sub>,
+}
+
+/// What `next` does next.
+enum Step {
+    Deliver(Vec<Delivery>),
+    /// The message at this position is not in memory.
+    ReadLog(u64),
+    ReadReturned(Vec<Due>),
+    /// Until something arrives, or until this time.
+    Wait(Option<u64>),
+}
+
+impl RocksDbConsumer {
+    fn step(&self, limit: usize) -> Result<Step, Error> {
+        self.shared.slot.check().map_err(|fault| self.error(fault))?;
+        let mut cursor = self.sub.cursor();
+        if cursor.gone {
+            return Err(self.closed());
+        }
+        if cursor.paused {
+            return Ok(Step::Wait(None));
+        }
+        if !cursor.returned.is_empty() {
+            let due = cursor.due(to_nanos(SystemTime::now()), limit);
+            if !due.is_empty() {
+                return Ok(Step::ReadReturned(due));
+            }
+        }
+        let mut deliveries: Vec<Delivery> = Vec::new();
+        let mut envelopes = Vec::new();
+        while deliveries.len() < limit {
+            let Some(range) = cursor.wanted(self.sub.topic.end(), (limit - deliveries.len()) as u64) else { break };
+            if self.sub.topic.copy_recent(range.clone(), &mut envelopes) == 0 {
+                envelopes.extend(range.clone().map_while(|position| cursor.page.get(position).cloned()));
+            }
+            if envelopes.is_empty() && deliveries.is_empty() {
+                return Ok(Step::ReadLog(range.start));
+            }
+            if envelopes.is_empty() {
+                break;
+            }
+            cursor.take(range.start..range.start + envelopes.len() as u64);
+            let positions = range.start..;
+            deliveries.extend(positions.zip(envelopes.drain(..)).map(|(tag, envelope)| Delivery {
+                history: cursor.history(tag),
+                envelope,
+                tag,
+            }));
+        }
+        if deliveries.is_empty() {
+            return Ok(Step::Wait(cursor.next_due()));
+        }
+        let more = cursor.wanted(self.sub.topic.end(), 1).is_some();
+        drop(cursor);
+        if more {
+            self.sub.arrived.notify_one();
+        }
+        Ok(Step::Deliver(deliveries))
+    }
+
+    async fn read_log(&self, position: u64) -> Result<(), Error> {
+        let topic = Arc::clone(&self.sub.topic);
+        match self.shared.read(move |database| topic.read(database, position)).await? {
+            Found::Page(page) => {
+                self.sub.cursor().page = page;
+                Ok(())
+            }
+            Found::Unreadable(cause, next) => self.skip(position, next, &cause).await,
+            Found::Gone(next) => self.skip(position, next, "it is not there").await,
+        }
+    }
+
+    /// Passes over what cannot be read: the messages behind it are worth more than waiting for ever.
+    async fn skip(&self, from: u64, to: Option<u64>, cause: &str) -> Result<(), Error> {
+        let sub = Arc::clone(&self.sub);
+        let lost = self.shared.ask(|reply| Command::Skip { sub, from, to, reply }).await?;
+        tracing::error!(
+            path = %self.shared.slot.path().display(),
+            subscription = %self.sub.subscription,
+            position = from,
+            lost,
+            cause,
+            "messages of the event store cannot be read and are passed over; restore the directory from a backup to get them back"
+        );
+        Ok(())
+    }
+
+    async fn read_returned(&self, due: Vec<Due>) -> Result<Vec<Delivery>, Error> {
+        let number = self.sub.number;
+        let rows = self.shared.read(move |database| {
+            let rows = due.into_iter();
+            rows.map(|due| Ok((due, database.get(RETURNED, &returned_key(number, due))?)))
+                .collect::<Result<Vec<_>, _>>()
+        });
+        let rows = rows.await?;
+        let (deliveries, damaged) = self.claim(rows);
+        if !damaged.is_empty() {
+            self.pass_over(damaged).await?;
+        }
+        self.sub.arrived.notify_one();
+        Ok(deliveries)
+    }
+
+    /// Takes those that nobody else has taken meanwhile. Also returns the tags of those that are damaged.
+    fn claim(&self, rows: Vec<(Due, Option<Vec<u8>>)>) -> (Vec<Delivery>, Vec<u64>) {
+        let mut damaged = Vec::new();
+        let mut deliveries = Vec::new();
+        let mut cursor = self.sub.cursor();
+        for (due, value) in rows {
+            let Some(value) = value.filter(|_| cursor.take_due(due)) else { continue };
+            let tag = due.1 | RETURNED_TAG;
+            match decode_message::<ReturnedHead>(&value) {
+                Some((head, envelope)) => {
+                    deliveries.push(Delivery { envelope: Arc::new(envelope), history: head.history, tag });
+                }
+                None => damaged.push(tag),
+            }
+        }
+        (deliveries, damaged)
+    }
+
+    async fn pass_over(&self, tags: Vec<u64>) -> Result<(), Error> {
+        tracing::error!(
+            path = %self.shared.slot.path().display(),
+            subscription = %self.sub.subscription,
+            lost = tags.len(),
+            "messages that had been put back cannot be read and are passed over; restore the directory from a backup to get them back"
+        );
+        let sub = Arc::clone(&self.sub);
+        self.shared.ask(|reply| Command::Ack { sub, tags, reply }).await
+    }
+
+    fn error(&self, fault: Fault) -> Error {
+        if matches!(fault, Fault::Closed) { self.closed() } else { fault.into() }
+    }
+
+    fn closed(&self) -> Error {
+        Error::Closed(self.sub.subscription.clone())
+    }
+}
+
+async fn wait(arrived: Notified<'_>, due: Option<u64>) {
+    let Some(due) = due else { return arrived.await };
+    let left = Duration::from_nanos(due.saturating_sub(to_nanos(SystemTime::now())));
+    tokio::select! {
+        () = arrived => {}
+        () = tokio::time::sleep(left.min(LONGEST_WAIT)) => {}
+    }
+}
+
+#[async_trait]
+impl Consumer for RocksDbConsumer {
+    async fn next(&self, limit: usize) -> Result<Vec<Delivery>, Error> {
+        loop {
+            let arrived = self.sub.arrived.notified();
+            match self.step(limit.max(1))? {
+                Step::Deliver(deliveries) => return Ok(deliveries),
+                Step::ReadLog(position) => self.read_log(position).await?,
+                Step::ReadReturned(due) => {
+                    let deliveries = self.read_returned(due).await?;
+                    if !deliveries.is_empty() {
+                        return Ok(deliveries);
+                    }
+                }
+                Step::Wait(due) => wait(arrived, due).await,
+            }
+        }
+    }
+
+    async fn ack(&self, deliveries: &[Delivery]) -> Result<(), Error> {
+        if deliveries.is_empty() {
+            return Ok(());
+        }
+        let tags = deliveries.iter().map(|delivery| delivery.tag).collect();
+        let sub = Arc::clone(&self.sub);
+        self.shared.ask(|reply| Command::Ack { sub, tags, reply }).await
+    }
+
+    async fn nack(&self, delivery: &Delivery, history: History, delay: Duration) -> Result<(), Error> {
+        let due = (!delay.is_zero()).then(|| to_nanos(SystemTime::now()).saturating_add(duration_nanos(delay)));
+        let in_place = due.is_none() && delivery.tag & RETURNED_TAG == 0;
+        let row = (!in_place).then(|| encode_message(&ReturnedHead { history }, &delivery.envelope));
+        let (sub, back) = (Arc::clone(&self.sub), Back { tag: delivery.tag, history, due, row });
+        self.shared.ask(|reply| Command::Nack { sub, back, reply }).await
+    }
+
+    async fn dead_letter(&self, delivery: &Delivery, obituary: &Obituary) -> Result<(), Error> {
+        let head = DeadHead { subscription: self.sub.subscription.clone(), obituary: obituary.clone() };
+        let envelope: &Envelope = &delivery.envelope;
+        let (id, value) = (Uuid::now_v7(), encode_message(&head, envelope));
+        let (sub, tag) = (Arc::clone(&self.sub), delivery.tag);
+        self.shared.ask(|reply| Command::Dead { sub, tag, id, value, reply }).await
+    }
+}

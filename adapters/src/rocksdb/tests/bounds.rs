@@ -1,0 +1,105 @@
+//! Does the store stay within its bounds without losing what is not handled?
+
+use super::*;
+use crate::broker::Error;
+
+fn small(path: &Path) -> Options {
+    Options { max_bytes: 100_000, dedupe: Duration::ZERO, ..options(path) }
+}
+
+#[tokio::test]
+async fn a_full_store_makes_publishers_wait_until_messages_are_handled() {
+    let directory = directory();
+    let store = RocksDb::open(small(directory.path())).unwrap();
+    let consumer = subscribe(&store, "E", "a").await;
+    let text = "x".repeat(9_500);
+    for _ in 0..10 {
+        publish(&store, "E", &[&text]).await;
+    }
+    let waiting = store.publish(vec![publication("E", &text)]);
+    tokio::pin!(waiting);
+    assert!(tokio::time::timeout(Duration::from_millis(50), &mut waiting).await.is_err());
+    store.try_publish(vec![publication("E", &text)]).await.unwrap();
+    assert!(matches!(store.try_publish(vec![publication("E", &text)]).await, Err(Error::Full { .. })));
+    let deliveries = take(&consumer, 4).await;
+    consumer.ack(&deliveries).await.unwrap();
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
+    let huge = "x".repeat(100_001);
+    assert!(matches!(store.publish(vec![publication("E", &huge)]).await, Err(Error::TooLarge { .. })));
+}
+
+#[tokio::test]
+async fn handled_messages_make_room_and_unhandled_ones_stay() {
+    let directory = directory();
+    let store = RocksDb::open(small(directory.path())).unwrap();
+    let slow = subscribe(&store, "Slow", "a").await;
+    publish(&store, "Slow", &["kept"]).await;
+    let consumer = subscribe(&store, "E", "a").await;
+    for _ in 0..100 {
+        publish(&store, "E", &[&"x".repeat(5_000)]).await;
+        let deliveries = take(&consumer, 1).await;
+        consumer.ack(&deliveries).await.unwrap();
+    }
+    let kept = store.replay(&subscription("E", "a"), SystemTime::UNIX_EPOCH).await.unwrap();
+    assert!((5..=25).contains(&kept), "{kept} of 100 messages are kept");
+    drop(store);
+
+    let store = RocksDb::open(small(directory.path())).unwrap();
+    let consumer = subscribe(&store, "E", "a").await;
+    let again = take(&consumer, usize::try_from(kept).unwrap()).await;
+    consumer.ack(&again).await.unwrap();
+    drop(slow);
+    let slow = subscribe(&store, "Slow", "a").await;
+    assert_eq!(data(&take(&slow, 1).await), ["kept"]);
+}
+
+#[tokio::test]
+async fn positions_go_on_after_everything_was_removed() {
+    let directory = directory();
+    let short = Options { retention: Duration::from_millis(1), ..small(directory.path()) };
+    let store = RocksDb::open(short.clone()).unwrap();
+    let consumer = subscribe(&store, "E", "a").await;
+    publish(&store, "E", &["1", "2"]).await;
+    let deliveries = take(&consumer, 2).await;
+    consumer.ack(&deliveries).await.unwrap();
+    let name = subscription("E", "late");
+    let late = subscribe(&store, "E", "late").await;
+    let gone = async {
+        loop {
+            let count = store.replay(&name, SystemTime::UNIX_EPOCH).await.unwrap();
+            if count == 0 {
+                break;
+            }
+            let again = take(&late, usize::try_from(count).unwrap()).await;
+            late.ack(&again).await.unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+    drop(store);
+
+    let store = RocksDb::open(short).unwrap();
+    let consumer = subscribe(&store, "E", "a").await;
+    publish(&store, "E", &["3"]).await;
+    assert_eq!(data(&take(&consumer, 1).await), ["3"]);
+}
+
+#[tokio::test]
+async fn delayed_messages_and_dead_letters_count_and_free_their_room() {
+    let directory = directory();
+    let store = RocksDb::open(small(directory.path())).unwrap();
+    let consumer = subscribe(&store, "E", "a").await;
+    let text = "x".repeat(50_000);
+    let due = Some(SystemTime::now() + Duration::from_secs(3600));
+    store.publish(vec![Publication { due, ..publication("E", &text) }]).await.unwrap();
+    publish(&store, "E", &[&"x".repeat(40_000)]).await;
+    let delivery = take(&consumer, 1).await.remove(0);
+    consumer.dead_letter(&delivery, &obituary()).await.unwrap();
+    drop(store);
+
+    let store = RocksDb::open(small(directory.path())).unwrap();
+    let full = store.try_publish(vec![publication("E", &text)]).await;
+    assert!(matches!(full, Err(Error::Full { .. })), "{full:?}");
+    let letters = store.dead_letters(&Default::default(), 1).await.unwrap();
+    store.purge(&[letters[0].id]).await.unwrap();
+    store.try_publish(vec![publication("E", &text)]).await.unwrap();
+}

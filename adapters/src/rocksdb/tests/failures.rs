@@ -1,0 +1,141 @@
+//! What happens when files are damaged, the owner is another, or nothing can be written?
+
+use std::error::Error as _;
+use std::fs;
+
+use rocksdb::WriteBatch;
+
+use super::*;
+use crate::broker::Error;
+use crate::rocksdb::OpenError;
+use crate::rocksdb::database::{Database, LOG, META, PROGRESS};
+use crate::rocksdb::rows::log_key;
+
+/// Changes the closed store as a damage would.
+fn alter(path: &Path, change: impl FnOnce(&Database, &mut WriteBatch)) {
+    let database = Database::open(path).unwrap();
+    let mut batch = WriteBatch::default();
+    change(&database, &mut batch);
+    database.write(batch).unwrap();
+}
+
+#[tokio::test]
+async fn a_second_owner_is_told_who_holds_it() {
+    let directory = directory();
+    let _store = open(directory.path());
+    let error = RocksDb::open(options(directory.path())).unwrap_err();
+    assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+    assert!(error.to_string().contains(&directory.path().display().to_string()));
+}
+
+#[tokio::test]
+async fn a_newer_format_is_refused_with_a_remedy() {
+    let directory = directory();
+    drop(open(directory.path()));
+    alter(directory.path(), |database, batch| database.put(batch, META, b"format", &99_u32.to_le_bytes()));
+    let error = RocksDb::open(options(directory.path())).unwrap_err();
+    assert!(matches!(error, OpenError::NewerFormat { found: 99, known: 1, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_damaged_row_is_named_with_the_path_and_a_remedy() {
+    let directory = directory();
+    let store = open(directory.path());
+    subscribe(&store, "E", "a").await;
+    drop(store);
+    alter(directory.path(), |database, batch| database.put(batch, PROGRESS, &1_u32.to_be_bytes(), b"nonsense"));
+    let error = RocksDb::open(options(directory.path())).unwrap_err().to_string();
+    for part in ["the progress of a subscription", &directory.path().display().to_string(), "move the directory away"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_table_is_reported_and_never_taken_for_data() {
+    let directory = directory();
+    let store = open(directory.path());
+    subscribe(&store, "E", "a").await;
+    drop(store);
+    // Opening writes what was in the log of the database to a table.
+    drop(open(directory.path()));
+    let mut tables = 0;
+    for file in fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()) {
+        if file.extension().is_some_and(|extension| extension == "sst") {
+            let bytes = vec![0xa5; fs::read(&file).unwrap().len()];
+            fs::write(&file, bytes).unwrap();
+            tables += 1;
+        }
+    }
+    assert!(tables > 0);
+    let error = RocksDb::open(options(directory.path())).unwrap_err();
+    assert!(error.to_string().contains("move the directory away"), "{error}");
+    assert!(matches!(error, OpenError::Open { .. } | OpenError::Damaged { .. }), "{:?}", error.source());
+}
+
+#[tokio::test]
+async fn a_block_that_cannot_be_read_is_passed_over_and_the_rest_is_handed_out() {
+    let directory = directory();
+    let store = open(directory.path());
+    subscribe(&store, "E", "a").await;
+    for text in ["1", "2", "3"] {
+        publish(&store, "E", &[text]).await;
+    }
+    drop(store);
+    alter(directory.path(), |database, batch| {
+        let key = log_key(1, 1);
+        let mut value = database.get(LOG, &key).unwrap().unwrap();
+        *value.last_mut().unwrap() ^= 1;
+        database.put(batch, LOG, &key, &value);
+    });
+    let store = open(directory.path());
+    let consumer = subscribe(&store, "E", "a").await;
+    let deliveries = take(&consumer, 2).await;
+    assert_eq!(data(&deliveries), ["1", "3"]);
+    consumer.ack(&deliveries).await.unwrap();
+    let status = status(&store, "E", "a").await;
+    assert_eq!((status.waiting, status.in_flight, status.oldest), (0, 0, None));
+}
+
+#[tokio::test]
+async fn a_closed_store_says_so() {
+    let directory = directory();
+    let store = open(directory.path());
+    let consumer = subscribe(&store, "E", "a").await;
+    let waiting = Arc::clone(&consumer);
+    let (next, closed) = tokio::join!(waiting.next(1), store.close());
+    closed.unwrap();
+    assert!(matches!(next, Err(Error::Closed(_))));
+    assert!(matches!(store.publish(vec![publication("E", "1")]).await, Err(Error::Unavailable(_))));
+    store.close().await.unwrap();
+    drop(open(directory.path()));
+}
+
+#[tokio::test]
+async fn what_is_confirmed_on_the_disk_is_there_again() {
+    let directory = directory();
+    let disk = Options { durability: Durability::Disk, ..options(directory.path()) };
+    let store = RocksDb::open(disk.clone()).unwrap();
+    subscribe(&store, "E", "a").await;
+    futures_of(&store, 200).await;
+    drop(store);
+    let store = RocksDb::open(disk).unwrap();
+    let consumer = subscribe(&store, "E", "a").await;
+    assert_eq!(take(&consumer, 200).await.len(), 200);
+}
+
+/// Publishes so many at once, each by itself.
+async fn futures_of(store: &RocksDb, count: usize) {
+    let mut waiting: Vec<_> =
+        (0..count).map(|number| store.publish(vec![publication("E", &number.to_string())])).collect();
+    let all = std::future::poll_fn(|context| {
+        waiting.retain_mut(|publish| match publish.as_mut().poll(context) {
+            std::task::Poll::Ready(result) => {
+                result.unwrap();
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if waiting.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    });
+    tokio::time::timeout(PATIENCE, all).await.unwrap();
+}

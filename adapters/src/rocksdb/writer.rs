@@ -1,0 +1,249 @@
+//! How is everything written? One thread takes all that waits, writes it as one batch, shows it, and answers.
+//!
+//! A write that fails fails all it covers: nothing of it is seen. The database is then closed and opened again until that works, and the ledger is loaded anew, so
+//! that what the writer believes is what is stored.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::build::Builder;
+use super::codec::to_nanos;
+use super::command::{Command, Taken};
+use super::commit::{Answer, Commit, Effect};
+use super::database::Database;
+use super::error::{Fault, OpenError};
+use super::ledger::Ledger;
+use super::shared::Shared;
+use super::spans::Limits;
+use super::syncer::Syncer;
+use super::topic::Topic;
+use super::{Durability, retention};
+use crate::broker::Error;
+
+const NAME: &str = "events-write";
+/// Between two attempts to open the database again.
+const BACKOFF: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
+
+/// The thread that writes.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    ledger: Ledger,
+    limits: Limits,
+    syncer: Syncer,
+    /// Blocks in memory, oldest first, with about how many bytes they take.
+    recent: VecDeque<(Arc<Topic>, u64)>,
+    recent_bytes: u64,
+    next_retention: Instant,
+}
+
+impl Writer {
+    /// Loads what is stored and starts the thread.
+    pub(super) fn start(shared: Arc<Shared>) -> Result<JoinHandle<Result<(), Error>>, OpenError> {
+        let ledger = shared.slot.with(|database| load(database, &shared, &Ledger::empty(0)));
+        let damaged = |fault: Fault| OpenError::Damaged { path: shared.options.path.clone(), what: fault.to_string() };
+        let ledger = ledger.map_err(damaged)?;
+        let syncer = Syncer::start(Arc::clone(&shared))?;
+        let limits = retention::limits(&shared.options);
+        let mut writer = Self {
+            shared,
+            ledger,
+            limits,
+            syncer,
+            recent: VecDeque::new(),
+            recent_bytes: 0,
+            next_retention: Instant::now(),
+        };
+        writer.show_ledger();
+        let thread = thread::Builder::new().name(NAME.to_owned()).spawn(move || writer.run());
+        thread.map_err(|source| OpenError::Thread { name: NAME, source })
+    }
+
+    fn run(mut self) -> Result<(), Error> {
+        loop {
+            let taken = self.shared.inbox.take(self.idle());
+            if let Some(cause) = taken.broken {
+                taken.commands.into_iter().for_each(|command| command.refuse(Error::Unavailable(cause.clone())));
+                self.recover(cause);
+                continue;
+            }
+            let closed = taken.closed;
+            let result = self.commit(taken.commands).and_then(|()| self.retain());
+            if closed {
+                return self.close(result);
+            }
+            if let Err(fault) = result {
+                self.recover(fault.to_string());
+            }
+        }
+    }
+
+    /// How long nothing need be done when nobody asks for anything.
+    fn idle(&self) -> Duration {
+        let retention = self.next_retention.saturating_duration_since(Instant::now());
+        let Some((due, _)) = self.ledger.next_due else { return retention };
+        let now = to_nanos(std::time::SystemTime::now());
+        retention.min(Duration::from_nanos(due.saturating_sub(now)))
+    }
+
+    fn commit(&mut self, commands: Vec<Command>) -> Result<(), Fault> {
+        let mut commit = Commit { now: self.ledger.tick(), ..Commit::default() };
+        let mut commands = VecDeque::from(commands);
+        let shared = Arc::clone(&self.shared);
+        let result = shared.slot.with(|database| {
+            let mut builder = Builder { database, ledger: &mut self.ledger, commit: &mut commit };
+            builder.publish_due()?;
+            while let Some(command) = commands.pop_front() {
+                builder.add(command);
+            }
+            builder.finish(self.limits);
+            let batch = std::mem::take(&mut commit.batch);
+            if !batch.is_empty() {
+                database.write(batch)?;
+            }
+            Ok(())
+        });
+        if let Err(fault) = result {
+            let error = Error::Unavailable(fault.to_string());
+            commands.into_iter().for_each(|command| command.refuse(error.clone()));
+            commit.effects.into_iter().for_each(Effect::undo);
+            let answers = commit.written.into_iter().chain(commit.durable);
+            answers.for_each(|answer| answer.fail(error.clone()));
+            return Err(fault);
+        }
+        self.show(commit);
+        Ok(())
+    }
+
+    /// Makes visible what was written and answers.
+    fn show(&mut self, commit: Commit) {
+        for effect in commit.effects {
+            effect.apply();
+        }
+        let published = !commit.blocks.is_empty();
+        if self.shared.count_topics() < self.ledger.topics.len() {
+            self.show_topics();
+        }
+        for (topic, block, bytes) in commit.blocks {
+            topic.push(block);
+            self.recent_bytes += bytes;
+            self.recent.push_back((topic, bytes));
+        }
+        self.forget_old();
+        for &index in &commit.topics {
+            self.ledger.recount(index);
+            for sub in self.ledger.topics[index].subs.iter().filter_map(|number| self.ledger.subs.get(number)) {
+                sub.shared.arrived.notify_one();
+            }
+        }
+        self.shared.room.set_used(self.ledger.used());
+        drop(commit.holds);
+        if published {
+            self.shared.published.notify_waiters();
+        }
+        commit.written.into_iter().for_each(Answer::succeed);
+        match self.shared.options.durability {
+            Durability::Disk => self.syncer.queue().push(commit.durable),
+            Durability::Process => commit.durable.into_iter().for_each(Answer::succeed),
+        }
+    }
+
+    fn forget_old(&mut self) {
+        while self.recent_bytes > self.shared.options.cache_bytes {
+            let Some((topic, bytes)) = self.recent.pop_front() else { break };
+            topic.forget_oldest();
+            self.recent_bytes -= bytes;
+        }
+    }
+
+    fn retain(&mut self) -> Result<(), Fault> {
+        let full = self.ledger.bytes() > self.shared.options.max_bytes;
+        if Instant::now() < self.next_retention && !full {
+            return Ok(());
+        }
+        self.next_retention = Instant::now() + retention::interval(&self.shared.options);
+        let shared = Arc::clone(&self.shared);
+        shared.slot.with(|database| retention::apply(database, &mut self.ledger, &shared.options))?;
+        self.shared.room.set_used(self.ledger.used());
+        Ok(())
+    }
+
+    /// Opens the database again until that works. Meanwhile everybody is told why it does not.
+    fn recover(&mut self, cause: String) {
+        tracing::error!(path = %self.shared.slot.path().display(), cause, "the event store cannot be written; it is opened again");
+        self.shared.slot.set_down(cause.clone());
+        let error = Error::Unavailable(cause);
+        self.syncer.queue().fail(&error);
+        self.shared.wake_all(&self.ledger);
+        let mut backoff = BACKOFF;
+        loop {
+            match self.reopen() {
+                Ok(()) => break,
+                Err(failure) => tracing::warn!(cause = failure, "the event store does not open yet"),
+            }
+            if self.refuse_for(backoff, &error) {
+                return;
+            }
+            backoff = (backoff * 2).min(MAX_BACKOFF);
+        }
+        tracing::info!(path = %self.shared.slot.path().display(), "the event store works again");
+    }
+
+    /// Answers everybody with `error` for so long. True when the store is to be closed.
+    fn refuse_for(&self, time: Duration, error: &Error) -> bool {
+        let end = Instant::now() + time;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let Taken { commands, closed, .. } = self.shared.inbox.take(left);
+            commands.into_iter().for_each(|command| command.refuse(error.clone()));
+            if closed || left.is_zero() {
+                return closed;
+            }
+        }
+    }
+
+    fn reopen(&mut self) -> Result<(), String> {
+        let database = Database::open(&self.shared.options.path).map_err(|error| describe(&error))?;
+        // Loading is not enough: what cannot be synced now would fail the next publisher.
+        database.sync().map_err(|error| error.to_string())?;
+        self.ledger = load(&database, &self.shared, &self.ledger).map_err(|fault| fault.to_string())?;
+        self.shared.slot.set_open(database);
+        self.show_ledger();
+        Ok(())
+    }
+
+    /// Brings consumers in line with a ledger that was just loaded.
+    fn show_ledger(&mut self) {
+        self.recent.clear();
+        self.recent_bytes = 0;
+        self.ledger.restore();
+        self.show_topics();
+        self.shared.room.set_used(self.ledger.used());
+    }
+
+    fn show_topics(&self) {
+        self.shared.set_topics(self.ledger.topics.iter().map(|topic| Arc::clone(&topic.shared)).collect());
+    }
+
+    /// Everything that was asked for is written: brings it to the disk and lets the database go.
+    fn close(mut self, result: Result<(), Fault>) -> Result<(), Error> {
+        self.syncer.stop();
+        let result = result.and_then(|()| self.shared.slot.with(|database| Ok(database.sync()?)));
+        self.shared.slot.close();
+        self.shared.room.close();
+        self.shared.wake_all(&self.ledger);
+        result.map_err(Error::from)
+    }
+}
+
+fn load(database: &Database, shared: &Shared, known: &Ledger) -> Result<Ledger, Fault> {
+    Ledger::load(database, shared.options.dedupe, known)
+}
+
+/// An error with its causes in one line.
+fn describe(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
