@@ -106,10 +106,11 @@ impl Builder<'_> {
         for row in rows {
             self.database.delete(&mut self.commit.batch, DUE, &due_key(row.key));
             self.ledger.row_bytes = self.ledger.row_bytes.saturating_sub(row.bytes);
-            let topic = self.topic(&row.envelope.event);
+            let Some((window_end, envelope)) = row.message else { continue };
+            let topic = self.topic(&envelope.event);
             let delayed = &mut self.ledger.topics[topic].delayed;
             *delayed = delayed.saturating_sub(1);
-            self.append((Arc::new(row.envelope), row.window_end.saturating_sub(self.commit.now)));
+            self.append((Arc::new(envelope), window_end.saturating_sub(self.commit.now)));
         }
         self.ledger.next_due = next;
         Ok(())
@@ -137,6 +138,9 @@ impl Builder<'_> {
         for index in std::mem::take(&mut self.commit.topics) {
             let topic = &mut self.ledger.topics[index];
             let mut pending = std::mem::take(&mut topic.pending);
+            if !pending.is_empty() {
+                self.commit.published.push(index);
+            }
             while !pending.is_empty() {
                 let rest = pending.split_off(block_length(&pending));
                 self.write_block(index, pending, limits);

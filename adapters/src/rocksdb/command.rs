@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
 use super::cursor::{Due, RETURNED_TAG};
+use super::error::closed;
 use super::outbox::Backlog;
 use super::room::Reservation;
 use super::subscription::Sub;
@@ -233,6 +234,15 @@ impl Inbox {
         let mut waiting = self.lock();
         waiting.closed = true;
         self.wake(waiting);
+    }
+
+    /// Closes it for good because nobody takes anything out any more: who waits for an answer is told so.
+    pub(super) fn abandon(&self) {
+        let mut waiting = self.lock();
+        waiting.closed = true;
+        let commands = std::mem::take(&mut waiting.commands);
+        drop(waiting);
+        commands.into_iter().for_each(|command| command.refuse(closed()));
     }
 
     fn wake(&self, mut waiting: MutexGuard<'_, Waiting>) {

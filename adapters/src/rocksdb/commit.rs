@@ -19,8 +19,10 @@ pub(super) struct Commit {
     pub(super) batch: WriteBatch,
     /// When, in nanoseconds since 1970.
     pub(super) now: u64,
-    /// Topics with new messages or changed progress.
+    /// Topics with new messages or changed progress, each once.
     pub(super) topics: Vec<usize>,
+    /// Those of them with new messages.
+    pub(super) published: Vec<usize>,
     /// Subscriptions whose row is to be written.
     pub(super) subs: Vec<u32>,
     /// What consumers see of it, in order.

@@ -2,7 +2,7 @@
 //!
 //! **Invariant**: below `next` a position is finished, in flight or ready, and only one of these. The writer moves positions after the change is written; consumers take them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
 use super::progress::Progress;
@@ -25,7 +25,7 @@ pub(super) struct Cursor {
     pub(super) ready: Ranges,
     pub(super) in_flight: Ranges,
     /// What unfinished messages have been through.
-    pub(super) histories: HashMap<u64, History>,
+    pub(super) histories: BTreeMap<u64, History>,
     /// Put back with a delay and not handed out.
     pub(super) returned: BTreeSet<Due>,
     /// Handed out from there: the due time by the sequence number.
@@ -53,7 +53,7 @@ impl Cursor {
                 self.ready.insert(free);
             }
         }
-        self.histories = progress.histories().iter().map(|(&position, &history)| (position, history)).collect();
+        self.histories.clone_from(progress.histories());
         let was_in_flight = std::mem::take(&mut self.returned_in_flight);
         self.returned.clear();
         for (due, sequence) in returned {
@@ -116,7 +116,10 @@ impl Cursor {
             self.ready.remove(range.clone());
         }
         if !self.histories.is_empty() {
-            self.histories.retain(|position, _| !range.contains(position));
+            let gone: Vec<u64> = self.histories.range(range.clone()).map(|(&position, _)| position).collect();
+            for position in gone {
+                self.histories.remove(&position);
+            }
         }
         if range.contains(&self.next) {
             self.next = range.end;

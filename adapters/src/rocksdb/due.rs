@@ -14,10 +14,9 @@ use crate::envelope::Envelope;
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) key: Due,
-    /// When its dedupe window ends, in nanoseconds since 1970.
-    pub(super) window_end: u64,
-    pub(super) envelope: Envelope,
     pub(super) bytes: u64,
+    /// The message and when its dedupe window ends, in nanoseconds since 1970; `None` when it cannot be read.
+    pub(super) message: Option<(u64, Envelope)>,
 }
 
 /// Reads from `first` on what is due at `now`, at most a block of it. Returns the first row that is left.
@@ -29,10 +28,14 @@ pub(super) fn read(database: &Database, first: Due, now: u64, rows: &mut Vec<Row
             next = Some(key);
             return Ok(ControlFlow::Break(()));
         }
-        let Some((DueHead { window_end }, envelope)) = decode_message(value) else {
-            return Err(damaged("a message that is due now"));
-        };
-        rows.push(Row { key, window_end, envelope, bytes: value.len() as u64 });
+        let message = decode_message(value).map(|(DueHead { window_end }, envelope)| (window_end, envelope));
+        if message.is_none() {
+            tracing::error!(
+                due_at = key.0,
+                "a message of the event store that is due now cannot be read and is passed over; restore the directory from a backup to get it back"
+            );
+        }
+        rows.push(Row { key, message, bytes: value.len() as u64 });
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(next)

@@ -108,12 +108,12 @@ impl Ledger {
     fn load_due(&mut self, database: &Database) -> Result<(), Fault> {
         let now = self.clock;
         database.scan(DUE, (&[], None), |key, value| {
-            let (Some(due), Some((head, envelope))) = (split_due(key), decode_message::<DueHead>(value)) else {
-                return Err(damaged("a message that is not yet due"));
-            };
+            let due = split_due(key).ok_or_else(|| damaged("the key of a message that is not yet due"))?;
             self.next_due = self.next_due.or(Some(due));
             self.sequence = self.sequence.max(due.1);
             self.row_bytes += value.len() as u64;
+            // One that cannot be read is reported when it is due.
+            let Some((head, envelope)) = decode_message::<DueHead>(value) else { return Ok(ControlFlow::Continue(())) };
             self.dedupe.insert(envelope.id, head.window_end, now);
             if let Some(&topic) = self.by_event.get(&envelope.event) {
                 self.topics[topic].delayed += 1;

@@ -26,7 +26,8 @@ pub struct Options {
     pub max_bytes: u64,
     /// How long handled messages are kept, for replay; at least as long as `dedupe`.
     pub retention: Duration,
-    /// How far back ids are looked up when the store is opened. The window of a publication that asks for more ends here after a restart.
+    /// How far back ids are looked up when the store is opened: the window of a publication that asks for more ends here after a restart. At most
+    /// 1,000,000 ids are known; beyond that the oldest are forgotten before their window has ended.
     pub dedupe: Duration,
     /// How many bytes of the newest messages stay in memory.
     pub cache_bytes: u64,

@@ -122,7 +122,6 @@ impl Writer {
         for effect in commit.effects {
             effect.apply();
         }
-        let published = !commit.blocks.is_empty();
         if self.shared.count_topics() < self.ledger.topics.len() {
             self.show_topics();
         }
@@ -134,13 +133,15 @@ impl Writer {
         self.forget_old();
         for &index in &commit.topics {
             self.ledger.recount(index);
+        }
+        for &index in &commit.published {
             for sub in self.ledger.topics[index].subs.iter().filter_map(|number| self.ledger.subs.get(number)) {
                 sub.shared.arrived.notify_one();
             }
         }
         self.shared.room.set_used(self.ledger.used());
         drop(commit.holds);
-        if published {
+        if !commit.published.is_empty() {
             self.shared.published.notify_waiters();
         }
         commit.written.into_iter().for_each(Answer::succeed);
@@ -231,10 +232,17 @@ impl Writer {
     fn close(mut self, result: Result<(), Fault>) -> Result<(), Error> {
         self.syncer.stop();
         let result = result.and_then(|()| self.shared.slot.with(|database| Ok(database.sync()?)));
-        self.shared.slot.close();
-        self.shared.room.close();
-        self.shared.wake_all(&self.ledger);
         result.map_err(Error::from)
+    }
+}
+
+impl Drop for Writer {
+    /// Nobody waits for a writer that has ended, by a panic at the worst.
+    fn drop(&mut self) {
+        self.shared.inbox.abandon();
+        self.shared.room.close();
+        self.shared.slot.close();
+        self.shared.wake_all(&self.ledger);
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::error::Error as _;
 use std::fs;
+use std::ops::ControlFlow;
 
 use rocksdb::WriteBatch;
 
 use super::*;
 use crate::broker::Error;
 use crate::rocksdb::OpenError;
-use crate::rocksdb::database::{Database, LOG, META, PROGRESS};
+use crate::rocksdb::database::{DUE, Database, LOG, META, PROGRESS, RETURNED};
 use crate::rocksdb::rows::log_key;
 
 /// Changes the closed store as a damage would.
@@ -94,6 +95,38 @@ async fn a_block_that_cannot_be_read_is_passed_over_and_the_rest_is_handed_out()
     consumer.ack(&deliveries).await.unwrap();
     let status = status(&store, "E", "a").await;
     assert_eq!((status.waiting, status.in_flight, status.oldest), (0, 0, None));
+}
+
+#[tokio::test]
+async fn a_waiting_message_that_cannot_be_read_is_passed_over_and_the_rest_is_handed_out() {
+    let directory = directory();
+    let store = open(directory.path());
+    let consumer = subscribe(&store, "E", "a").await;
+    let due = Some(SystemTime::now() + Duration::from_millis(100));
+    for text in ["1", "2"] {
+        store.publish(vec![Publication { due, ..publication("E", text) }]).await.unwrap();
+    }
+    publish(&store, "E", &["3", "4"]).await;
+    for delivery in take(&consumer, 2).await {
+        consumer.nack(&delivery, History::default(), Duration::from_millis(100)).await.unwrap();
+    }
+    drop(store);
+    alter(directory.path(), |database, batch| {
+        for family in [DUE, RETURNED] {
+            let everything = (&[][..], None);
+            let damage = |key: &[u8], _: &[u8]| {
+                database.put(batch, family, key, b"nonsense");
+                Ok(ControlFlow::Break(()))
+            };
+            database.scan(family, everything, damage).unwrap();
+        }
+    });
+    let store = open(directory.path());
+    let consumer = subscribe(&store, "E", "a").await;
+    let mut texts = data(&take(&consumer, 2).await);
+    texts.sort_unstable();
+    assert_eq!(texts, ["2", "4"]);
+    assert!(is_silent(&consumer).await);
 }
 
 #[tokio::test]
