@@ -17,6 +17,9 @@ use crate::broker::{Error, History, Publication, Status, Subscription};
 /// The way to an answer.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
+/// How many commands the buffer has room for from the beginning, if there were so many the last time.
+const MOST_ROOM: usize = 1024;
+
 /// A subscription's state, and where its oldest unfinished message stands.
 #[derive(Debug)]
 pub(super) struct Overview {
@@ -262,7 +265,10 @@ impl Inbox {
             waiting = self.ready.wait_timeout_while(waiting, most, idle).unwrap_or_else(PoisonError::into_inner).0;
             waiting.asleep = false;
         }
-        Taken { commands: std::mem::take(&mut waiting.commands), broken: waiting.broken.take(), closed: waiting.closed }
+        // The next commands find room at once; without it the buffer would grow step by step under the lock each time.
+        let room = Vec::with_capacity(waiting.commands.len().min(MOST_ROOM));
+        let commands = std::mem::replace(&mut waiting.commands, room);
+        Taken { commands, broken: waiting.broken.take(), closed: waiting.closed }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

@@ -4,6 +4,7 @@ mod bounds;
 mod delivery;
 mod failures;
 mod people;
+mod simulation;
 
 use std::path::Path;
 use std::sync::Arc;
