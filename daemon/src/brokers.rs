@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rohas_adapters::broker::{Broker, Consumer, Error, Publication, Status, Subscription};
+use rohas_adapters::broker::{Broker, Consumer, Error, Publication, Subscription};
 use rohas_adapters::memory::{self, Memory};
 use rohas_config::schema::Schema;
 use rohas_config::settings::{Adapter, Settings};
@@ -77,16 +77,15 @@ impl Brokers {
         Ok(())
     }
 
-    /// All subscriptions of all brokers.
-    pub(crate) async fn status(&self) -> Result<Vec<Status>, Error> {
-        let mut all = Vec::new();
-        for broker in self.brokers.values() {
-            all.extend(broker.status().await?);
-        }
-        Ok(all)
+    /// All brokers by their names, in that order.
+    pub(crate) fn all(&self) -> Vec<(&str, &Arc<dyn Broker>)> {
+        let mut all: Vec<_> = self.brokers.iter().map(|(name, broker)| (name.as_str(), broker)).collect();
+        all.sort_unstable_by_key(|(name, _)| *name);
+        all
     }
 
-    fn of(&self, event: &str) -> &Arc<dyn Broker> {
+    /// The broker that carries an event.
+    pub(crate) fn of(&self, event: &str) -> &Arc<dyn Broker> {
         &self.brokers[&self.name(event)]
     }
 

@@ -11,13 +11,19 @@ use rohas_adapters::broker::Publication;
 use rohas_adapters::{Envelope, TraceContext};
 use rohas_config::schema::shape::{Changed, Fault};
 use rohas_handlers_host::Completed;
+use rohas_telemetry::{Kind, TraceId};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::version::{EventRoute, Version};
+use crate::control::{PublishOptions, Published};
+use crate::recorder::Recorder;
+use crate::version::{EventRoute, EventRoutes, Version};
 
 /// Beyond it a point in time could not be expressed everywhere.
 const LONGEST_DELAY: Duration = Duration::from_hours(100 * 365 * 24);
+
+/// The source of events that somebody publishes by hand.
+const BY_HAND: &str = "rohas events publish";
 
 /// What emits are caused by.
 pub(crate) struct Cause<'a> {
@@ -82,7 +88,7 @@ pub(crate) fn plan(
     }
     let mut publications = Vec::with_capacity(completed.emits.len() + triggers.len());
     for emit in &completed.emits {
-        let route = route(version, &emit.event)?;
+        let route = route(&version.events, &emit.event)?;
         let data = fit(route, &emit.payload)?;
         let envelope = envelope(route, data, emit.key.as_deref(), cause, publications.len());
         publications.push(publication(route, envelope, emit.delay));
@@ -91,7 +97,7 @@ pub(crate) fn plan(
         if completed.emits.iter().any(|emit| *emit.event == **event) {
             continue;
         }
-        let route = route(version, event)?;
+        let route = route(&version.events, event)?;
         let data = automatic_payload(route, completed, cause.incoming)?;
         let envelope = envelope(route, data, None, cause, publications.len());
         publications.push(publication(route, envelope, Duration::ZERO));
@@ -99,12 +105,38 @@ pub(crate) fn plan(
     Ok(publications)
 }
 
-/// One event published from outside of handlers.
-pub(crate) fn root(version: &Version, event: &str, payload: &Bytes, cause: &Cause<'_>) -> Result<Publication, Error> {
-    let route = route(version, event)?;
+/// An event that somebody publishes by hand.
+pub(crate) struct ByHand {
+    pub(crate) publication: Publication,
+    /// What is said of it.
+    pub(crate) published: Published,
+    /// Its record, to be finished once it is published.
+    pub(crate) recorder: Recorder,
+}
+
+/// One event published from outside of handlers; it begins a trace.
+pub(crate) fn by_hand(
+    routes: &EventRoutes,
+    event: &str,
+    payload: &Bytes,
+    options: &PublishOptions,
+) -> Result<ByHand, Error> {
+    let route = route(routes, event)?;
     let data = fit(route, payload)?;
-    let envelope = Envelope { id: cause.id, ..envelope(route, data, None, cause, 0) };
-    Ok(publication(route, envelope, Duration::ZERO))
+    let trace = TraceContext { trace_id: *TraceId::random().as_bytes(), parent: [0; 8] };
+    let mut recorder = Recorder::begin(Kind::Publish, &route.name, trace);
+    let handler = Arc::from(BY_HAND);
+    let cause = Cause { id: Uuid::now_v7(), handler: &handler, trace: recorder.context(), hops: 0, incoming: None };
+    let envelope =
+        Envelope { id: cause.id, causation: None, ..envelope(route, data, options.key.as_deref(), &cause, 0) };
+    recorder.emit(&route.name, cause.id);
+    let published = Published {
+        id: cause.id.to_string(),
+        event: event.to_owned(),
+        trace_id: TraceId::from_bytes(trace.trace_id).to_string(),
+    };
+    let delay = Duration::from_millis(options.delay_ms);
+    Ok(ByHand { publication: publication(route, envelope, delay), published, recorder })
 }
 
 fn publication(route: &EventRoute, envelope: Envelope, delay: Duration) -> Publication {
@@ -112,9 +144,9 @@ fn publication(route: &EventRoute, envelope: Envelope, delay: Duration) -> Publi
     Publication { envelope, due, dedupe: route.delivery.dedupe }
 }
 
-fn route<'a>(version: &'a Version, name: &str) -> Result<&'a EventRoute, Error> {
-    version.events.get(name).map(AsRef::as_ref).ok_or_else(|| {
-        let mut known: Vec<&str> = version.events.keys().map(AsRef::as_ref).collect();
+pub(crate) fn route<'a>(routes: &'a EventRoutes, name: &str) -> Result<&'a EventRoute, Error> {
+    routes.get(name).map(AsRef::as_ref).ok_or_else(|| {
+        let mut known: Vec<&str> = routes.keys().map(AsRef::as_ref).collect();
         known.sort_unstable();
         let known = if known.is_empty() { "no events".to_owned() } else { known.join(", ") };
         Error::Unknown { name: name.to_owned(), known }

@@ -21,7 +21,7 @@ pub(crate) struct Version {
     pub(crate) settings: Arc<Settings>,
     pub(crate) schema: Arc<Schema>,
     pub(crate) apis: Vec<Arc<ApiRoute>>,
-    pub(crate) events: HashMap<Arc<str>, Arc<EventRoute>>,
+    pub(crate) events: EventRoutes,
     pub(crate) handlers: Vec<HandlerDecl>,
     pub(crate) host: Arc<dyn Host>,
     pub(crate) development: bool,
@@ -65,6 +65,9 @@ pub(crate) struct EventRoute {
     pub(crate) version: u32,
 }
 
+/// All events by name.
+pub(crate) type EventRoutes = HashMap<Arc<str>, Arc<EventRoute>>;
+
 /// How an event is delivered to each of its handlers.
 #[derive(Debug, Clone)]
 pub(crate) struct DeliveryRules {
@@ -89,14 +92,10 @@ impl Version {
         let (settings, schema) = project;
         let table = HandlerTable::new(&handlers);
         let apis = schema.apis.values().filter_map(|api| api_route(&schema, &settings, api, &table)).map(Arc::new);
-        let events = schema.events.values().map(|event| {
-            let route = event_route(&schema, &settings, event, &table);
-            (Arc::clone(&route.name), Arc::new(route))
-        });
         Self {
             number,
             apis: apis.collect(),
-            events: events.collect(),
+            events: event_routes(&settings, &schema, &handlers),
             settings: Arc::clone(&settings),
             schema: Arc::clone(&schema),
             handlers,
@@ -104,6 +103,16 @@ impl Version {
             development,
         }
     }
+}
+
+/// What is needed to publish and deliver each event. `handlers` are those of the host, in its order.
+pub(crate) fn event_routes(settings: &Settings, schema: &Schema, handlers: &[HandlerDecl]) -> EventRoutes {
+    let table = HandlerTable::new(handlers);
+    let route = |event| {
+        let route = event_route(schema, settings, event, &table);
+        (Arc::clone(&route.name), Arc::new(route))
+    };
+    schema.events.values().map(route).collect()
 }
 
 struct HandlerTable<'a>(HashMap<(HandlerKind, &'a str, &'a str), HandlerRef>);

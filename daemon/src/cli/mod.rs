@@ -18,18 +18,23 @@ mod codegen;
 mod completions;
 mod config;
 mod daemon;
+mod desk;
+mod dlq;
 mod doctor;
 mod events;
 mod fmt;
 mod init;
 mod list;
+mod subscriptions;
+mod table;
 mod traces;
 mod validate;
 mod version;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rohas_config::settings::Overrides;
@@ -84,9 +89,15 @@ enum Command {
     ListHandlers(list::Arguments),
     /// List events with payloads and handlers
     ListEvents(list::Arguments),
-    /// Publish events
+    /// Publish events, watch them pass, hand them out once more
     #[command(subcommand)]
     Events(events::Command),
+    /// Look at dead letters: messages that a handler has given up
+    #[command(subcommand)]
+    Dlq(dlq::Command),
+    /// Look at how far each handler is with its events, pause and resume it
+    #[command(subcommand)]
+    Subscriptions(subscriptions::Command),
     /// Look at what was recorded
     #[command(subcommand)]
     Traces(traces::Command),
@@ -145,6 +156,8 @@ fn run(cli: Cli) -> Outcome {
         Command::ListHandlers(arguments) => list::handlers(common, &arguments),
         Command::ListEvents(arguments) => list::events(common, &arguments),
         Command::Events(command) => events::run(common, command),
+        Command::Dlq(command) => dlq::run(common, command),
+        Command::Subscriptions(command) => subscriptions::run(common, command),
         Command::Traces(command) => traces::run(common, command),
         Command::Config(command) => config::run(common, &command),
         Command::Doctor(arguments) => doctor::run(common, &arguments),
@@ -210,6 +223,30 @@ fn put(text: std::fmt::Arguments<'_>) {
     }
     eprintln!("error: cannot write to stdout: {error}");
     std::process::exit(1);
+}
+
+/// Asks whether to do what cannot be undone. Where nobody can answer, having given the command is the answer.
+fn confirm(question: &str) -> Outcome {
+    let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
+    if !stdin.is_terminal() || !stderr.is_terminal() {
+        return Ok(());
+    }
+    write!(stderr, "{question} [y/N] ")?;
+    let mut answer = String::new();
+    stdin.read_line(&mut answer)?;
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(anyhow::anyhow!("nothing was done").into()),
+    }
+}
+
+/// A point in time, given as such or as how long ago it was.
+fn when(text: &str) -> Result<SystemTime, String> {
+    let time = match humantime::parse_duration(text) {
+        Ok(ago) => SystemTime::now().checked_sub(ago),
+        Err(_no_duration) => humantime::parse_rfc3339_weak(text).ok(),
+    };
+    time.ok_or_else(|| "write how long ago, as 10m or 2h, or a time in UTC".to_owned())
 }
 
 /// Prints a value for programs.

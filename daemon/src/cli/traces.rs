@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use rohas_config::settings::Settings;
 use rohas_telemetry::{Kind, Listing, Status, Store, Timestamp, Tree, render};
 
-use crate::cli::{Common, Failure, Outcome, block_on, print_json};
+use crate::cli::{Common, Failure, Outcome, block_on, print_json, when};
 use crate::control::{Client, TraceQuery};
 use crate::environment;
 use crate::project::Unsound;
@@ -41,8 +41,8 @@ pub(super) struct List {
     #[arg(long)]
     name: Option<String>,
     /// Only those that began then or later: `10m`, `2h`, `1d` ago, or a time such as 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "WHEN", value_parser = since)]
-    since: Option<Timestamp>,
+    #[arg(long, value_name = "WHEN", value_parser = when)]
+    since: Option<SystemTime>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -55,7 +55,7 @@ impl List {
             statuses: self.status.clone(),
             kinds: self.kind.clone(),
             name: self.name.clone(),
-            since: self.since.map(Timestamp::as_nanos),
+            since: self.since.map(|since| Timestamp::from(since).as_nanos()),
         }
     }
 }
@@ -68,16 +68,6 @@ fn statuses() -> impl TypedValueParser<Value = Status> {
 fn kinds() -> impl TypedValueParser<Value = Kind> {
     let names = Kind::ALL.iter().filter(|kind| kind.is_entry()).map(|kind| kind.as_str());
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Kind>())
-}
-
-/// A point in time, given as such or as how long ago it was.
-fn since(text: &str) -> Result<Timestamp, String> {
-    let ago = humantime::parse_duration(text).map(|ago| SystemTime::now().checked_sub(ago));
-    let time = match ago {
-        Ok(time) => time,
-        Err(_no_duration) => humantime::parse_rfc3339_weak(text).ok(),
-    };
-    time.map(Timestamp::from).ok_or_else(|| "write how long ago, as 10m or 2h, or a time in UTC".to_owned())
 }
 
 pub(super) fn run(common: &Common, command: Command) -> Outcome {

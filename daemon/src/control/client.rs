@@ -3,8 +3,9 @@
 use std::io;
 use std::path::Path;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
@@ -12,9 +13,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use crate::control::{self, Published, Status, TraceQuery};
+use crate::control::requests::{Request as Wanted, Watch};
+use crate::control::view::Seen;
+use crate::control::{self, PublishOptions, Published, Status, TraceQuery};
 
-/// A daemon that answered the door.
+/// A daemon that answered the door; good for one question.
 pub(crate) struct Client {
     sender: http1::SendRequest<Full<Bytes>>,
 }
@@ -53,23 +56,48 @@ impl Client {
         Ok(Some(Self { sender }))
     }
 
-    pub(crate) async fn status(&mut self) -> Result<Status, Error> {
-        self.ask(Method::GET, "/status", Bytes::new()).await
+    pub(crate) async fn ask<R: Wanted>(&mut self, request: &R) -> Result<R::Answer, Error> {
+        self.call(Method::POST, R::PATH, serde_json::to_vec(request)?.into()).await
     }
 
-    pub(crate) async fn publish(&mut self, event: &str, payload: Bytes) -> Result<Published, Error> {
-        self.ask(Method::POST, &format!("/events/{}", encoded(event)), payload).await
+    /// Messages as they are published.
+    pub(crate) async fn watch(&mut self, watch: &Watch) -> Result<Lines, Error> {
+        let body = self.send(Method::POST, Watch::PATH, serde_json::to_vec(watch)?.into()).await?;
+        Ok(Lines { body, rest: BytesMut::new() })
+    }
+
+    pub(crate) async fn status(&mut self) -> Result<Status, Error> {
+        self.call(Method::GET, "/status", Bytes::new()).await
+    }
+
+    pub(crate) async fn publish(
+        &mut self,
+        event: &str,
+        payload: Bytes,
+        options: &PublishOptions,
+    ) -> Result<Published, Error> {
+        let mut path = format!("/events/{}?delay_ms={}", encoded(event), options.delay_ms);
+        if let Some(key) = &options.key {
+            path += &format!("&key={}", encoded(key));
+        }
+        self.call(Method::POST, &path, payload).await
     }
 
     pub(crate) async fn traces(&mut self, query: &TraceQuery) -> Result<rohas_telemetry::Listing, Error> {
-        self.ask(Method::POST, "/traces", serde_json::to_vec(query)?.into()).await
+        self.call(Method::POST, "/traces", serde_json::to_vec(query)?.into()).await
     }
 
     pub(crate) async fn trace(&mut self, prefix: &str) -> Result<rohas_telemetry::Tree, Error> {
-        self.ask(Method::GET, &format!("/traces/{}", encoded(prefix)), Bytes::new()).await
+        self.call(Method::GET, &format!("/traces/{}", encoded(prefix)), Bytes::new()).await
     }
 
-    async fn ask<T: DeserializeOwned>(&mut self, method: Method, path: &str, body: Bytes) -> Result<T, Error> {
+    async fn call<T: DeserializeOwned>(&mut self, method: Method, path: &str, body: Bytes) -> Result<T, Error> {
+        let body = self.send(method, path, body).await?.collect().await?.to_bytes();
+        Ok(serde_json::from_slice(&body)?)
+    }
+
+    /// Asks, and reads no further than that the daemon agrees.
+    async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<Incoming, Error> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() =
@@ -77,12 +105,36 @@ impl Client {
         request.headers_mut().insert("host", hyper::header::HeaderValue::from_static("rohas"));
         let response = self.sender.send_request(request).await?;
         let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
         if status.is_success() {
-            return Ok(serde_json::from_slice(&body)?);
+            return Ok(response.into_body());
         }
+        let body = response.into_body().collect().await?.to_bytes();
         let refusal = serde_json::from_slice::<Refusal>(&body).map(|refusal| refusal.error);
         Err(Error::Refused(refusal.unwrap_or_else(|_other| format!("the daemon answered {status}"))))
+    }
+}
+
+/// Lines of an answer that goes on, as they come.
+pub(crate) struct Lines {
+    body: Incoming,
+    /// What has come after the last line break.
+    rest: BytesMut,
+}
+
+impl Lines {
+    /// The next message; `None` when the daemon has ended.
+    pub(crate) async fn next(&mut self) -> Result<Option<Seen>, Error> {
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.rest) {
+                let line = self.rest.split_to(end + 1);
+                return Ok(Some(Seen::parse(&line)?));
+            }
+            match self.body.frame().await {
+                // A daemon that drains cuts the connection.
+                None | Some(Err(_)) => return Ok(None),
+                Some(Ok(frame)) => self.rest.extend_from_slice(frame.data_ref().map(AsRef::as_ref).unwrap_or_default()),
+            }
+        }
     }
 }
 

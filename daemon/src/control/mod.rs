@@ -3,7 +3,10 @@
 mod client;
 mod server;
 
-pub(crate) use client::Client;
+pub(crate) mod requests;
+pub(crate) mod view;
+
+pub(crate) use client::{Client, Lines};
 pub(crate) use server::Socket;
 
 use std::path::{Path, PathBuf};
@@ -23,18 +26,8 @@ pub(crate) struct Status {
     pub(crate) version: u64,
     pub(crate) ready: bool,
     pub(crate) requests: usize,
-    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) subscriptions: Vec<view::Subscription>,
     pub(crate) telemetry: rohas_telemetry::Stats,
-}
-
-/// How a subscription stands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Subscription {
-    pub(crate) event: String,
-    pub(crate) handler: String,
-    pub(crate) waiting: u64,
-    pub(crate) in_flight: u64,
-    pub(crate) dead_letters: u64,
 }
 
 /// An event that was published.
@@ -43,6 +36,17 @@ pub(crate) struct Published {
     pub(crate) id: String,
     pub(crate) event: String,
     pub(crate) trace_id: String,
+}
+
+/// How an event that is published by hand differs from what its payload says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PublishOptions {
+    /// Instead of the payload's field that the schema names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
+    /// Milliseconds until it is due.
+    #[serde(default)]
+    pub(crate) delay_ms: u64,
 }
 
 /// Which entries of the traces list are wanted.

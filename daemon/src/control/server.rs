@@ -1,4 +1,4 @@
-//! What may commands ask of the daemon? Its status, its traces, and to publish an event.
+//! What may commands ask of the daemon? Its status, its traces, to publish an event, and whatever `requests` has.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,22 +8,23 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path as PathParam, State};
+use axum::extract::{Path as PathParam, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use rohas_adapters::broker;
-use rohas_telemetry::Kind;
 use tokio::net::UnixListener;
-use uuid::Uuid;
 
 use crate::app::App;
-use crate::control::{self, Published, Status, Subscription, TraceQuery};
-use crate::publish::{self, Cause};
-use crate::recorder::Recorder;
+use crate::control::requests::{
+    self, Find, Identify, List, Pause, Prune, Purge, Redrive, Replay, Request, Subscriptions, Watch,
+};
+use crate::control::view::Seen;
+use crate::control::{self, PublishOptions, Status, TraceQuery};
+use crate::publish::{self, ByHand};
 use crate::trigger::http::{ACCEPT_PAUSE, ErrorBody};
 
 /// Longest path of a Unix socket on Linux.
@@ -66,6 +67,16 @@ impl Socket {
         let router = Router::new()
             .route("/status", get(status))
             .route("/events/{event}", post(publish_event))
+            .route(Watch::PATH, post(tail))
+            .route(Subscriptions::PATH, post(answer::<Subscriptions>))
+            .route(Pause::PATH, post(answer::<Pause>))
+            .route(Prune::PATH, post(answer::<Prune>))
+            .route(Replay::PATH, post(answer::<Replay>))
+            .route(List::PATH, post(answer::<List>))
+            .route(Identify::PATH, post(answer::<Identify>))
+            .route(Find::PATH, post(answer::<Find>))
+            .route(Redrive::PATH, post(answer::<Redrive>))
+            .route(Purge::PATH, post(answer::<Purge>))
             .route("/traces", post(traces))
             .route("/traces/{id}", get(trace))
             .with_state(Context { app: Arc::clone(&app), address: self.address });
@@ -107,59 +118,96 @@ impl Drop for Socket {
 }
 
 async fn status(State(context): State<Context>) -> Response {
-    match context.app.brokers.status().await {
-        Ok(subscriptions) => blocking(move || Ok(standing(&context, subscriptions))).await,
-        Err(error) => {
-            ErrorBody::new(StatusCode::SERVICE_UNAVAILABLE, "broker_unavailable", error.to_string()).into_response()
-        }
+    let app = &context.app;
+    let subscriptions = match (Subscriptions {}).answer(&app.brokers).await {
+        Ok(subscriptions) => subscriptions,
+        Err(error) => return refusal(&error).into_response(),
+    };
+    let (app, address) = (Arc::clone(app), context.address);
+    blocking(move || {
+        Ok(Status {
+            pid: std::process::id(),
+            rohas: env!("CARGO_PKG_VERSION").to_owned(),
+            address: format!("http://{address}"),
+            version: app.current().number,
+            ready: app.not_ready().is_none(),
+            requests: app.requests.count(),
+            subscriptions,
+            telemetry: app.telemetry.stats(),
+        })
+    })
+    .await
+}
+
+/// Answers a request about messages.
+async fn answer<R: Request>(State(context): State<Context>, body: Bytes) -> Response {
+    let request = match serde_json::from_slice::<R>(&body) {
+        Ok(request) => request,
+        Err(error) => return unreadable(&error),
+    };
+    match request.answer(&context.app.brokers).await {
+        Ok(answer) => axum::Json(answer).into_response(),
+        Err(error) => refusal(&error).into_response(),
     }
 }
 
-fn standing(context: &Context, subscriptions: Vec<broker::Status>) -> Status {
-    let app = &context.app;
-    let subscriptions = subscriptions.into_iter().map(|status| Subscription {
-        event: status.subscription.event.to_string(),
-        handler: status.subscription.handler.to_string(),
-        waiting: status.waiting + status.delayed,
-        in_flight: status.in_flight,
-        dead_letters: status.dead,
-    });
-    Status {
-        pid: std::process::id(),
-        rohas: env!("CARGO_PKG_VERSION").to_owned(),
-        address: format!("http://{}", context.address),
-        version: app.current().number,
-        ready: app.not_ready().is_none(),
-        requests: app.requests.count(),
-        subscriptions: subscriptions.collect(),
-        telemetry: app.telemetry.stats(),
+fn unreadable(error: &serde_json::Error) -> Response {
+    ErrorBody::new(StatusCode::BAD_REQUEST, "bad_query", error.to_string()).into_response()
+}
+
+fn refusal(error: &requests::Error) -> ErrorBody {
+    use rohas_adapters::broker::Error as Broker;
+    let (status, code) = match error {
+        requests::Error::Broker(Broker::Unsupported { .. }) => (StatusCode::NOT_IMPLEMENTED, "unsupported"),
+        requests::Error::Broker(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        requests::Error::Prefix { .. } | requests::Error::Ambiguous { .. } => (StatusCode::BAD_REQUEST, "bad_id"),
+        requests::Error::Declared(_) => (StatusCode::CONFLICT, "declared"),
+        requests::Error::Subscription { .. } | requests::Error::DeadLetter(_) => (StatusCode::NOT_FOUND, "not_found"),
+    };
+    ErrorBody::new(status, code, error.to_string())
+}
+
+/// Shows messages as they are published, a line of JSON each, until the reader goes or the daemon drains.
+async fn tail(State(context): State<Context>, body: Bytes) -> Response {
+    let watch = match serde_json::from_slice::<Watch>(&body) {
+        Ok(watch) => watch,
+        Err(error) => return unreadable(&error),
+    };
+    if let Some(event) = &watch.event
+        && let Err(error) = publish::route(&context.app.current().events, event)
+    {
+        return ErrorBody::new(StatusCode::NOT_FOUND, error.code(), error.to_string()).into_response();
+    }
+    match watch.begin(&context.app.brokers).await {
+        Ok(seeing) => Body::from_stream(seeing.map(|seen| line(&seen))).into_response(),
+        Err(error) => refusal(&error).into_response(),
     }
 }
 
-async fn publish_event(State(context): State<Context>, PathParam(event): PathParam<String>, body: Bytes) -> Response {
+fn line(seen: &Seen) -> serde_json::Result<Bytes> {
+    let mut line = serde_json::to_vec(seen)?;
+    line.push(b'\n');
+    Ok(line.into())
+}
+
+async fn publish_event(
+    State(context): State<Context>,
+    PathParam(event): PathParam<String>,
+    Query(options): Query<PublishOptions>,
+    body: Bytes,
+) -> Response {
     let app = &context.app;
-    let version = app.current();
-    let source = Arc::<str>::from("rohas events publish");
-    let trace =
-        rohas_adapters::TraceContext { trace_id: *rohas_telemetry::TraceId::random().as_bytes(), parent: [0; 8] };
-    let name: Arc<str> = event.as_str().into();
-    let mut recorder = Recorder::begin(Kind::Publish, &name, trace);
-    let cause = Cause { id: Uuid::now_v7(), handler: &source, trace: recorder.context(), hops: 0, incoming: None };
-    let published = Published {
-        id: cause.id.to_string(),
-        event,
-        trace_id: rohas_telemetry::TraceId::from_bytes(trace.trace_id).to_string(),
-    };
-    let publication = match publish::root(&version, &published.event, &body, &cause) {
-        Ok(publication) => publication,
-        Err(error) => {
-            return ErrorBody::new(StatusCode::UNPROCESSABLE_ENTITY, error.code(), error.to_string()).into_response();
-        }
-    };
+    let ByHand { publication, published, recorder } =
+        match publish::by_hand(&app.current().events, &event, &body, &options) {
+            Ok(by_hand) => by_hand,
+            Err(error) => {
+                return ErrorBody::new(StatusCode::UNPROCESSABLE_ENTITY, error.code(), error.to_string())
+                    .into_response();
+            }
+        };
     if let Err(error) = app.brokers.try_publish(vec![publication]).await {
         return ErrorBody::new(StatusCode::SERVICE_UNAVAILABLE, "too_busy", error.to_string()).into_response();
     }
-    recorder.emit(&name, cause.id);
     recorder.finish(&app.telemetry);
     axum::Json(published).into_response()
 }
@@ -167,9 +215,7 @@ async fn publish_event(State(context): State<Context>, PathParam(event): PathPar
 async fn traces(State(context): State<Context>, body: Bytes) -> Response {
     let query = match serde_json::from_slice::<TraceQuery>(&body) {
         Ok(query) => query,
-        Err(error) => {
-            return ErrorBody::new(StatusCode::BAD_REQUEST, "bad_query", error.to_string()).into_response();
-        }
+        Err(error) => return unreadable(&error),
     };
     let telemetry = context.app.telemetry.clone();
     blocking(move || telemetry.list(&query.into())).await

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 /// Three significant digits and the unit that fits: `950ns`, `12.3µs`, `1.25ms`, `2.50s`, `3m 05s`, `2h 07m`.
-pub(super) fn human(duration: Duration) -> String {
+#[must_use]
+pub fn human(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     match nanos {
         0 => "0".to_owned(),

@@ -5,7 +5,9 @@ mod list;
 mod text;
 mod tree;
 
+pub use duration::human;
 pub use list::list;
+pub use text::{line, lines};
 pub use tree::tree;
 
 use std::fmt::Display;
@@ -75,7 +77,7 @@ fn damaged(out: &mut String, damaged: &[Damage], style: &Style) {
             "block {} of {} is damaged and its records are missing: {}",
             damage.key,
             style.time(damage.written_at),
-            text::line(&damage.reason)
+            line(&damage.reason)
         );
         push(out, &style.paint(Paint::new().red(), line));
     }

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 /// One line: control characters and line breaks are spelled out.
-pub(super) fn line(text: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn line(text: &str) -> Cow<'_, str> {
     if text.chars().any(is_unsafe) { Cow::Owned(spell(text)) } else { Cow::Borrowed(text) }
 }
 
 /// The lines of a text, each as by [`line`], with tabs as blanks.
-pub(super) fn lines(text: &str) -> impl Iterator<Item = String> + '_ {
+pub fn lines(text: &str) -> impl Iterator<Item = String> + '_ {
     text.trim_end().lines().map(|text| line(&text.replace('\t', "    ")).into_owned())
 }
 

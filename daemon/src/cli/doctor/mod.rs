@@ -1,5 +1,7 @@
 //! `rohas doctor`: has the project everything it needs to run?
 
+mod events;
+
 use std::fmt;
 use std::net::TcpListener;
 use std::process::Command;
@@ -64,9 +66,9 @@ impl fmt::Display for Check {
             Verdict::Warning => "warn",
             Verdict::Bad => "BAD ",
         };
-        write!(formatter, "{mark}  {:<12} {}", self.name, self.found)?;
+        write!(formatter, "{mark}  {:<13} {}", self.name, self.found)?;
         match &self.remedy {
-            Some(remedy) => write!(formatter, "\n      {:<12} -> {remedy}", ""),
+            Some(remedy) => write!(formatter, "\n      {:<13} -> {remedy}", ""),
             None => Ok(()),
         }
     }
@@ -103,6 +105,7 @@ fn checks(project: &Project) -> Result<Vec<Check>, Failure> {
     checks.push(daemon(status.as_ref()));
     checks.push(port(&settings, status.as_ref()));
     checks.push(store(project, &settings, status.as_ref()));
+    checks.extend(status.as_ref().map(|status| events::subscriptions(&status.subscriptions)));
     Ok(checks)
 }
 

@@ -1,0 +1,160 @@
+//! Which dead letters are there, and what is to become of them?
+
+use std::cmp::Reverse;
+
+use rohas_adapters::broker::{self, DeadLetterFilter};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Error, Request};
+use crate::brokers::Brokers;
+use crate::control::view::DeadLetter;
+
+/// Fewer digits of an id would match by accident.
+const MIN_PREFIX: usize = 4;
+
+/// Which dead letters; all conditions must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Selection {
+    pub(crate) event: Option<String>,
+    pub(crate) handler: Option<String>,
+    /// Given up before this one, for the next page.
+    pub(crate) before: Option<Uuid>,
+    pub(crate) limit: usize,
+}
+
+/// The dead letters of a selection, newest first.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct List(pub(crate) Selection);
+
+/// Only their ids, newest first.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Identify(pub(crate) Selection);
+
+/// The one dead letter whose id begins so.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Find(pub(crate) String);
+
+/// Hands dead letters to their handlers again; answers with those that moved.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Redrive(pub(crate) Vec<Uuid>);
+
+/// Deletes dead letters; answers with those that were there.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Purge(pub(crate) Vec<Uuid>);
+
+impl Request for List {
+    const PATH: &'static str = "/dead-letters/list";
+    type Answer = Vec<DeadLetter>;
+
+    async fn answer(self, brokers: &Brokers) -> Result<Self::Answer, Error> {
+        Ok(select(brokers, self.0).await?.into_iter().map(DeadLetter::from).collect())
+    }
+}
+
+impl Request for Identify {
+    const PATH: &'static str = "/dead-letters/ids";
+    type Answer = Vec<Uuid>;
+
+    async fn answer(self, brokers: &Brokers) -> Result<Self::Answer, Error> {
+        Ok(select(brokers, self.0).await?.into_iter().map(|letter| letter.id).collect())
+    }
+}
+
+impl Request for Find {
+    const PATH: &'static str = "/dead-letters/find";
+    type Answer = DeadLetter;
+
+    async fn answer(self, brokers: &Brokers) -> Result<Self::Answer, Error> {
+        let Find(prefix) = self;
+        let range = Range::of(&prefix).ok_or_else(|| Error::Prefix { prefix: prefix.clone(), least: MIN_PREFIX })?;
+        // The newest below the end of the range are the only ones that can be in it.
+        let selection = Selection { before: range.after, limit: 2, ..Selection::default() };
+        let found = select(brokers, selection).await?;
+        let mut found = found.into_iter().filter(|letter| letter.id >= range.first);
+        match (found.next(), found.next()) {
+            (Some(first), Some(second)) => Err(Error::Ambiguous { prefix, first: first.id, second: second.id }),
+            (Some(letter), None) => Ok(letter.into()),
+            (None, _) => Err(Error::DeadLetter(prefix)),
+        }
+    }
+}
+
+impl Request for Redrive {
+    const PATH: &'static str = "/dead-letters/redrive";
+    type Answer = Vec<Uuid>;
+
+    async fn answer(self, brokers: &Brokers) -> Result<Self::Answer, Error> {
+        let mut moved = Vec::new();
+        for (_, broker) in brokers.all() {
+            moved.extend(broker.redrive(&self.0).await?);
+        }
+        Ok(moved)
+    }
+}
+
+impl Request for Purge {
+    const PATH: &'static str = "/dead-letters/purge";
+    type Answer = Vec<Uuid>;
+
+    async fn answer(self, brokers: &Brokers) -> Result<Self::Answer, Error> {
+        let mut gone = Vec::new();
+        for (_, broker) in brokers.all() {
+            gone.extend(broker.purge(&self.0).await?);
+        }
+        Ok(gone)
+    }
+}
+
+async fn select(brokers: &Brokers, selection: Selection) -> Result<Vec<broker::DeadLetter>, Error> {
+    let filter = DeadLetterFilter { event: selection.event, handler: selection.handler, before: selection.before };
+    let mut letters = Vec::new();
+    for (_, broker) in brokers.all() {
+        letters.extend(broker.dead_letters(&filter, selection.limit).await?);
+    }
+    letters.sort_by_key(|letter| Reverse(letter.id));
+    letters.truncate(selection.limit);
+    Ok(letters)
+}
+
+/// The ids that begin with the same digits.
+#[derive(Debug, PartialEq, Eq)]
+struct Range {
+    first: Uuid,
+    /// The first that no longer does; `None` at the end of all ids.
+    after: Option<Uuid>,
+}
+
+impl Range {
+    fn of(prefix: &str) -> Option<Self> {
+        let digits: String = prefix.chars().filter(|&character| character != '-').collect();
+        let is_hexadecimal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if !is_hexadecimal || !(MIN_PREFIX..=32).contains(&digits.len()) {
+            return None;
+        }
+        let open_bits = 4 * (32 - digits.len());
+        let first = u128::from_str_radix(&digits, 16).ok()? << open_bits;
+        let after = first.checked_add(1 << open_bits);
+        Some(Self { first: Uuid::from_u128(first), after: after.map(Uuid::from_u128) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_beginning_of_an_id_is_a_range_of_ids() {
+        let id = |text: &str| text.parse::<Uuid>().unwrap();
+        let range = Range::of("0190-a").unwrap();
+        assert_eq!(range.first, id("0190a000-0000-0000-0000-000000000000"));
+        assert_eq!(range.after, Some(id("0190b000-0000-0000-0000-000000000000")));
+        let whole = "0190aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee";
+        assert_eq!(Range::of(whole).unwrap().first, id(whole));
+        assert_eq!(Range::of(whole).unwrap().after, Some(id("0190aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeef")));
+        assert_eq!(Range::of("ffff").unwrap().after, None);
+        for wrong in ["", "019", "+0190", "xyzw", "0190aaaabbbb7ccc8dddeeeeeeeeeeee0"] {
+            assert_eq!(Range::of(wrong), None, "{wrong}");
+        }
+    }
+}
