@@ -13,6 +13,7 @@ use rocksdb::{DB, WriteBatch};
 use rohas_adapters::broker::{Broker, Consumer, Publication, Subscription};
 use rohas_adapters::envelope::{Envelope, TraceContext};
 use rohas_adapters::rocksdb::{Durability, Options, RocksDb};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -27,35 +28,61 @@ type Failure = Box<dyn Error + Send + Sync>;
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let count = std::env::args().nth(1).map_or(Ok(200_000), |count| count.parse())?;
-    let mut rates = vec![Vec::new(); 4];
+    let mut costs = vec![Vec::new(); 4];
     for _ in 0..ROUNDS {
-        rates[0].push(through_store(count, Durability::Disk).await?);
-        rates[1].push(bare(count, true)?);
-        rates[2].push(through_store(count, Durability::Process).await?);
-        rates[3].push(bare(count, false)?);
+        costs[0].push(through_store(count, Durability::Disk).await?);
+        costs[1].push(bare(count, true)?);
+        costs[2].push(through_store(count, Durability::Process).await?);
+        costs[3].push(bare(count, false)?);
     }
-    let medians: Vec<f64> = rates.iter_mut().map(|rates| median(rates)).collect();
-    show("with fsync", (&rates[0], medians[0]), medians[1]);
-    show("without fsync", (&rates[2], medians[2]), medians[3]);
+    for costs in &mut costs {
+        costs.sort_by_key(|cost| cost.time);
+    }
+    show("with fsync", &costs[0], &costs[1]);
+    show("without fsync", &costs[2], &costs[3]);
     Ok(())
 }
 
+/// What one round took.
+#[derive(Clone, Copy)]
+struct Cost {
+    count: usize,
+    time: Duration,
+    /// Of all threads.
+    cpu: Duration,
+}
+
+impl Cost {
+    fn measure(count: usize, (start, cpu): (Instant, Duration)) -> Self {
+        Self { count, time: start.elapsed(), cpu: cpu_time() - cpu }
+    }
+
+    fn rate(&self) -> f64 {
+        self.count as f64 / self.time.as_secs_f64()
+    }
+
+    fn cpu_micros(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.count as f64
+    }
+}
+
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 #[expect(clippy::print_stdout, reason = "this is what the program is for")]
-fn show(name: &str, (rates, median): (&[f64], f64), bare: f64) {
-    let worst = rates.first().copied().unwrap_or_default();
+fn show(name: &str, costs: &[Cost], bare: &[Cost]) {
+    let (median, worst, bare) = (&costs[ROUNDS / 2], &costs[ROUNDS - 1], &bare[ROUNDS / 2]);
     println!(
-        "{name:14} {median:9.0} events/s (worst round {worst:.0}), bare loop {bare:9.0}/s, ratio {:.2}",
-        median / bare
+        "{name:14} {:7.0} events/s (worst round {:.0}), {:.2} µs of CPU each; bare loop {:7.0}/s, {:.2} µs; ratio {:.2}",
+        median.rate(),
+        worst.rate(),
+        median.cpu_micros(),
+        bare.rate(),
+        bare.cpu_micros(),
+        median.rate() / bare.rate(),
     );
-}
-
-fn median(rates: &mut [f64]) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
-}
-
-fn rate(count: usize, time: Duration) -> f64 {
-    count as f64 / time.as_secs_f64()
 }
 
 fn publication() -> Publication {
@@ -75,13 +102,13 @@ fn publication() -> Publication {
 }
 
 /// Publish, hand out, ack.
-async fn through_store(count: usize, durability: Durability) -> Result<f64, Failure> {
+async fn through_store(count: usize, durability: Durability) -> Result<Cost, Failure> {
     let directory = tempfile::tempdir()?;
     let options = Options { durability, ..Options::new(directory.path()) };
     let store = Arc::new(RocksDb::open(options)?);
     let subscription = Subscription { event: "OrderPlaced".into(), handler: "ship".into() };
     let consumer = store.subscribe(&subscription).await?;
-    let start = Instant::now();
+    let start = (Instant::now(), cpu_time());
     let mut tasks = JoinSet::new();
     for publisher in 0..PUBLISHERS {
         let store = Arc::clone(&store);
@@ -97,9 +124,9 @@ async fn through_store(count: usize, durability: Durability) -> Result<f64, Fail
     while let Some(done) = tasks.join_next().await {
         done??;
     }
-    let time = start.elapsed();
+    let cost = Cost::measure(count, start);
     store.close().await?;
-    Ok(rate(count, time))
+    Ok(cost)
 }
 
 async fn consume(consumer: &dyn Consumer, count: usize) -> Result<(), Failure> {
@@ -113,11 +140,11 @@ async fn consume(consumer: &dyn Consumer, count: usize) -> Result<(), Failure> {
 }
 
 /// As many bytes in as many batches as the store could have made of them: all publishers in one, then one row of progress.
-fn bare(count: usize, sync: bool) -> Result<f64, Failure> {
+fn bare(count: usize, sync: bool) -> Result<Cost, Failure> {
     let directory = tempfile::tempdir()?;
     let db = DB::open(&bare_options(), directory.path() as &Path)?;
     let block = vec![b'x'; PUBLISHERS * (DATA.len() + 60)];
-    let start = Instant::now();
+    let start = (Instant::now(), cpu_time());
     for number in 0..count.div_ceil(PUBLISHERS) {
         let mut batch = WriteBatch::default();
         batch.put(number.to_be_bytes(), &block);
@@ -127,7 +154,7 @@ fn bare(count: usize, sync: bool) -> Result<f64, Failure> {
         }
         db.put(b"progress", number.to_be_bytes())?;
     }
-    Ok(rate(count, start.elapsed()))
+    Ok(Cost::measure(count, start))
 }
 
 fn bare_options() -> rocksdb::Options {
