@@ -1,7 +1,6 @@
 //! What is the embedded event store? A log per event and a place in it per subscription, written by one thread.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -16,7 +15,7 @@ use super::rows::{ReturnedHead, decode_message, returned_key};
 use super::shared::Shared;
 use super::tail::LogTail;
 use super::topic::Found;
-use super::writer::Writer;
+use super::writer::{Thread, Writer};
 use super::{Options, dead, publish};
 use crate::broker::{
     Broker, Capabilities, Consumer, DeadLetter, DeadLetterFilter, Error, Publication, Status, Subscription, Tail,
@@ -27,7 +26,17 @@ use crate::broker::{
 pub struct RocksDb {
     pub(super) shared: Arc<Shared>,
     /// The writer, until it is stopped.
-    writer: Mutex<Option<JoinHandle<Result<(), Error>>>>,
+    writer: Mutex<Option<Thread>>,
+    lost: Option<Lost>,
+}
+
+/// What was confirmed with [`Durability::Disk`](super::Durability::Disk) and is not there any more, because files were damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// Everything up to this time is there.
+    pub after: SystemTime,
+    /// The last confirmation of what is lost.
+    pub until: SystemTime,
 }
 
 impl RocksDb {
@@ -38,12 +47,18 @@ impl RocksDb {
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let database = Database::open(&options.path)?;
         let shared = Arc::new(Shared::new(options, database));
-        let writer = Writer::start(Arc::clone(&shared))?;
-        Ok(Self { shared, writer: Mutex::new(Some(writer)) })
+        let (writer, lost) = Writer::start(Arc::clone(&shared))?;
+        Ok(Self { shared, writer: Mutex::new(Some(writer)), lost })
+    }
+
+    /// What was found to be lost when this was opened. It is reported in the log too, and once.
+    #[must_use]
+    pub fn lost(&self) -> Option<Lost> {
+        self.lost
     }
 
     /// Lets the writer do what waits and end.
-    fn stop(&self) -> Option<JoinHandle<Result<(), Error>>> {
+    fn stop(&self) -> Option<Thread> {
         self.shared.inbox.close();
         self.writer.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

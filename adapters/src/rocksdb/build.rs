@@ -18,8 +18,8 @@ use super::load::damaged;
 use super::progress::Progress;
 use super::ranges::runs_of;
 use super::rows::{
-    DeadHead, DueHead, ReturnedHead, Stored, StoredTopic, decode_message, due_key, encode, encode_message, log_key,
-    returned_key, topic_key,
+    CLOCK_KEY, DeadHead, DueHead, ReturnedHead, Stored, StoredTopic, decode_message, due_key, encode, encode_message,
+    log_key, returned_key, topic_key,
 };
 use super::spans::{Limits, Span, Spans};
 use super::subscription::Sub;
@@ -152,6 +152,10 @@ impl Builder<'_> {
             let Some(sub) = self.ledger.subs.get_mut(number) else { continue };
             sub.dirty = false;
             self.database.put(&mut self.commit.batch, PROGRESS, &number.to_be_bytes(), &encode(&sub.stored));
+        }
+        if !self.commit.batch.is_empty() {
+            self.ledger.written = self.commit.now;
+            self.put(META, CLOCK_KEY, &encode(&self.commit.now));
         }
     }
 

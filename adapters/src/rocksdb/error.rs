@@ -61,6 +61,14 @@ pub enum OpenError {
         /// The newest format that this version knows.
         known: u32,
     },
+    /// A file beside the database cannot be used.
+    #[error("cannot use the file {} of the event store", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// A thread could not be started.
     #[error("cannot start the thread `{name}` of the event store")]
     Thread {

@@ -33,8 +33,10 @@ pub(super) struct Ledger {
     pub(super) sequence: u64,
     /// The last number that a subscription was given.
     pub(super) last_sub: u32,
-    /// Time of the last commit.
+    /// The last time that was given to a commit.
     pub(super) clock: u64,
+    /// Time of the last commit that wrote anything.
+    pub(super) written: u64,
     /// Sum of what the topics hold.
     held: u64,
 }
@@ -118,6 +120,7 @@ impl Ledger {
             sequence: 0,
             last_sub: 0,
             clock: 0,
+            written: 0,
             held: 0,
         }
     }

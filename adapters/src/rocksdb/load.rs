@@ -13,8 +13,8 @@ use super::error::Fault;
 use super::ledger::{Ledger, Returned, SubLedger, TopicLedger};
 use super::outbox;
 use super::rows::{
-    DeadHead, DueHead, Stored, StoredTopic, TOPIC_PREFIX, decode, decode_message, log_key, position, split_due,
-    split_returned,
+    CLOCK_KEY, DeadHead, DueHead, Stored, StoredTopic, TOPIC_PREFIX, decode, decode_message, log_key, position,
+    split_due, split_returned,
 };
 use super::spans::{Limits, Span, Spans};
 use super::subscription::Sub;
@@ -29,6 +29,7 @@ impl Ledger {
         let mut ledger = Self::empty(MAX_IDS);
         ledger.sequence = known.sequence;
         ledger.clock = known.clock;
+        ledger.load_clock(database)?;
         ledger.load_topics(database, known)?;
         ledger.load_subs(database, known)?;
         ledger.load_returned(database)?;
@@ -39,6 +40,13 @@ impl Ledger {
         ledger.load_due(database)?;
         (0..ledger.topics.len()).for_each(|index| ledger.recount(index));
         Ok(ledger)
+    }
+
+    fn load_clock(&mut self, database: &Database) -> Result<(), Fault> {
+        let Some(value) = database.get(META, CLOCK_KEY)? else { return Ok(()) };
+        self.written = decode(&value).ok_or_else(|| damaged("the time of the last commit"))?;
+        self.clock = self.clock.max(self.written);
+        Ok(())
     }
 
     fn load_topics(&mut self, database: &Database, known: &Self) -> Result<(), Fault> {

@@ -9,6 +9,7 @@ mod build;
 mod codec;
 mod command;
 mod commit;
+mod confirmed;
 mod consumer;
 mod cursor;
 mod database;
@@ -35,7 +36,7 @@ mod tail;
 mod topic;
 mod writer;
 
-pub use broker::RocksDb;
+pub use broker::{Lost, RocksDb};
 pub use error::OpenError;
 pub use options::{Durability, Options};
 pub use outbox::Backlog;

@@ -135,6 +135,9 @@ pub(super) fn topic_key(event: &str) -> Vec<u8> {
     [TOPIC_PREFIX, event.as_bytes()].concat()
 }
 
+/// Key of the time of the last commit in `meta`.
+pub(super) const CLOCK_KEY: &[u8] = b"clock";
+
 pub(super) const TOPIC_PREFIX: &[u8] = b"topic/";
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::commit::Answer;
+use super::confirmed::Confirmed;
 use super::error::{Fault, OpenError};
 use super::shared::Shared;
 use crate::broker::Error;
@@ -21,16 +22,21 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Waiting {
     answers: Vec<Answer>,
+    /// Time of the last commit that they wait for.
+    time: u64,
     closed: bool,
 }
 
 impl Queue {
-    /// These are answered after the next sync.
-    pub(super) fn push(&self, answers: Vec<Answer>) {
+    /// These are answered after the next sync. They wait for the commit at `time` and those before it.
+    pub(super) fn push(&self, answers: Vec<Answer>, time: u64) {
         if answers.is_empty() {
             return;
         }
-        self.lock().answers.extend(answers);
+        let mut waiting = self.lock();
+        waiting.answers.extend(answers);
+        waiting.time = time;
+        drop(waiting);
         self.ready.notify_one();
     }
 
@@ -46,11 +52,11 @@ impl Queue {
     }
 
     /// `None` when it is closed and nobody waits.
-    fn take(&self) -> Option<Vec<Answer>> {
+    fn take(&self) -> Option<(Vec<Answer>, u64)> {
         let idle = |waiting: &mut Waiting| waiting.answers.is_empty() && !waiting.closed;
         let mut waiting = self.ready.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
         let answers = std::mem::take(&mut waiting.answers);
-        (!answers.is_empty()).then_some(answers)
+        (!answers.is_empty()).then_some((answers, waiting.time))
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -66,11 +72,11 @@ pub(super) struct Syncer {
 }
 
 impl Syncer {
-    pub(super) fn start(shared: Arc<Shared>) -> Result<Self, OpenError> {
+    pub(super) fn start(shared: Arc<Shared>, confirmed: Confirmed) -> Result<Self, OpenError> {
         let queue = Arc::new(Queue::default());
         let run = {
             let queue = Arc::clone(&queue);
-            move || run(&shared, &queue)
+            move || run(&shared, &queue, &confirmed)
         };
         let thread = thread::Builder::new().name(NAME.to_owned()).spawn(run);
         let thread = thread.map_err(|source| OpenError::Thread { name: NAME, source })?;
@@ -91,10 +97,15 @@ impl Syncer {
     }
 }
 
-fn run(shared: &Shared, queue: &Queue) {
-    while let Some(answers) = queue.take() {
+fn run(shared: &Shared, queue: &Queue, confirmed: &Confirmed) {
+    while let Some((answers, time)) = queue.take() {
         match shared.slot.with(|database| Ok(database.sync()?)) {
-            Ok(()) => answers.into_iter().for_each(Answer::succeed),
+            Ok(()) => {
+                if let Err(error) = confirmed.write(time) {
+                    tracing::warn!(%error, "cannot note what the event store has confirmed; losing it would not be noticed");
+                }
+                answers.into_iter().for_each(Answer::succeed);
+            }
             Err(fault) => {
                 let cause = fault.to_string();
                 answers.into_iter().for_each(|answer| answer.fail(Error::Unavailable(cause.clone())));

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::broker::Lost;
 use super::build::Builder;
-use super::codec::to_nanos;
+use super::codec::{from_nanos, to_nanos};
 use super::command::{Command, Taken};
 use super::commit::{Answer, Commit, Effect};
+use super::confirmed::Confirmed;
 use super::database::Database;
 use super::error::{Fault, OpenError};
 use super::ledger::Ledger;
@@ -27,6 +29,9 @@ const NAME: &str = "events-write";
 const BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
+/// A running writer, and what came of closing the store when it has ended.
+pub(super) type Thread = JoinHandle<Result<(), Error>>;
+
 /// The thread that writes.
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -41,11 +46,12 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Loads what is stored and starts the thread.
-    pub(super) fn start(shared: Arc<Shared>) -> Result<JoinHandle<Result<(), Error>>, OpenError> {
+    pub(super) fn start(shared: Arc<Shared>) -> Result<(Thread, Option<Lost>), OpenError> {
         let ledger = shared.slot.with(|database| load(database, &shared, &Ledger::empty(0)));
         let damaged = |fault: Fault| OpenError::Damaged { path: shared.options.path.clone(), what: fault.to_string() };
         let ledger = ledger.map_err(damaged)?;
-        let syncer = Syncer::start(Arc::clone(&shared))?;
+        let (confirmed, lost) = confirmed(&shared, ledger.written)?;
+        let syncer = Syncer::start(Arc::clone(&shared), confirmed)?;
         let limits = retention::limits(&shared.options);
         let mut writer = Self {
             shared,
@@ -58,7 +64,7 @@ impl Writer {
         };
         writer.show_ledger();
         let thread = thread::Builder::new().name(NAME.to_owned()).spawn(move || writer.run());
-        thread.map_err(|source| OpenError::Thread { name: NAME, source })
+        Ok((thread.map_err(|source| OpenError::Thread { name: NAME, source })?, lost))
     }
 
     fn run(mut self) -> Result<(), Error> {
@@ -146,7 +152,7 @@ impl Writer {
         }
         commit.written.into_iter().for_each(Answer::succeed);
         match self.shared.options.durability {
-            Durability::Disk => self.syncer.queue().push(commit.durable),
+            Durability::Disk => self.syncer.queue().push(commit.durable, self.ledger.written),
             Durability::Process => commit.durable.into_iter().for_each(Answer::succeed),
         }
     }
@@ -244,6 +250,26 @@ impl Drop for Writer {
         self.shared.slot.close();
         self.shared.wake_all(&self.ledger);
     }
+}
+
+/// Compares what was confirmed with the last commit that is there.
+fn confirmed(shared: &Shared, written: u64) -> Result<(Confirmed, Option<Lost>), OpenError> {
+    let store = &shared.options.path;
+    let file = |source| OpenError::File { path: Confirmed::path(store), source };
+    let (confirmed, time) = Confirmed::open(store).map_err(file)?;
+    if time <= written {
+        return Ok((confirmed, None));
+    }
+    let lost = Lost { after: from_nanos(written), until: from_nanos(time) };
+    tracing::error!(
+        path = %store.display(),
+        after = ?lost.after,
+        until = ?lost.until,
+        "the event store has lost what was confirmed between these times: the end of its log is damaged or missing; restore the directory from a backup to get it back"
+    );
+    // It is reported once.
+    confirmed.write(written).map_err(file)?;
+    Ok((confirmed, Some(lost)))
 }
 
 fn load(database: &Database, shared: &Shared, known: &Ledger) -> Result<Ledger, Fault> {

@@ -130,6 +130,36 @@ async fn a_waiting_message_that_cannot_be_read_is_passed_over_and_the_rest_is_ha
 }
 
 #[tokio::test]
+async fn the_lost_end_of_a_damaged_log_is_reported_with_its_times() {
+    let directory = directory();
+    let disk = Options { durability: Durability::Disk, ..options(directory.path()) };
+    let store = RocksDb::open(disk.clone()).unwrap();
+    subscribe(&store, "E", "a").await;
+    publish(&store, "E", &["1"]).await;
+    let between = SystemTime::now();
+    publish(&store, "E", &["2"]).await;
+    store.close().await.unwrap();
+    assert_eq!(store.lost(), None);
+    drop(store);
+    let is_log = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "log");
+    let mut logs: Vec<_> =
+        fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()).filter(is_log).collect();
+    logs.sort();
+    let mut bytes = fs::read(logs.last().unwrap()).unwrap();
+    let last = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[last] ^= 0xff;
+    fs::write(logs.last().unwrap(), bytes).unwrap();
+
+    let store = RocksDb::open(disk.clone()).unwrap();
+    let lost = store.lost().unwrap();
+    assert!(lost.after < between && between < lost.until, "{lost:?}");
+    let consumer = subscribe(&store, "E", "a").await;
+    assert_eq!(data(&take(&consumer, 1).await), ["1"]);
+    drop(store);
+    assert_eq!(RocksDb::open(disk).unwrap().lost(), None, "it is reported once");
+}
+
+#[tokio::test]
 async fn a_closed_store_says_so() {
     let directory = directory();
     let store = open(directory.path());
