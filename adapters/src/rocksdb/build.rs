@@ -13,19 +13,14 @@ use super::commit::{Answer, Change, Commit, Effect, Finished};
 use super::cursor::RETURNED_TAG;
 use super::database::{DEAD, DUE, Database, LOG, META, PROGRESS, RETURNED, SPANS};
 use super::error::Fault;
-use super::ledger::{Ledger, Returned, SubLedger, TopicLedger};
-use super::load::damaged;
-use super::progress::Progress;
+use super::ledger::{Ledger, Returned, TopicLedger};
 use super::ranges::runs_of;
-use super::rows::{
-    CLOCK_KEY, DeadHead, DueHead, ReturnedHead, Stored, StoredTopic, decode_message, due_key, encode, encode_message,
-    log_key, returned_key, topic_key,
-};
+use super::rows::{CLOCK_KEY, DueHead, StoredTopic, due_key, encode, encode_message, log_key, returned_key, topic_key};
 use super::spans::{Limits, Span, Spans};
 use super::subscription::Sub;
 use super::topic::{Recent, Topic};
 use super::{outbox, overview};
-use crate::broker::{Error, History, Publication, Subscription};
+use crate::broker::{Error, History, Publication};
 use crate::envelope::Envelope;
 
 /// One commit in the making.
@@ -123,7 +118,7 @@ impl Builder<'_> {
     }
 
     /// The event's topic; a new event gets one.
-    fn topic(&mut self, event: &Arc<str>) -> usize {
+    pub(super) fn topic(&mut self, event: &Arc<str>) -> usize {
         if let Some(&index) = self.ledger.by_event.get(event) {
             return index;
         }
@@ -238,7 +233,7 @@ impl Builder<'_> {
         self.effect(sub, Change::PutBack(position, history));
     }
 
-    fn put_returned(&mut self, sub: &Arc<Sub>, (due, sequence): (u64, u64), value: &[u8]) {
+    pub(super) fn put_returned(&mut self, sub: &Arc<Sub>, (due, sequence): (u64, u64), value: &[u8]) {
         let Some(stored) = self.ledger.subs.get_mut(&sub.number) else { return };
         let bytes = value.len() as u64;
         stored.returned.insert(sequence, Returned { due, bytes });
@@ -268,152 +263,8 @@ impl Builder<'_> {
         self.commit.written.push(Answer::Count(reply, count));
     }
 
-    fn subscribe(&mut self, subscription: &Subscription, reply: Reply<Arc<Sub>>) {
-        let topic = self.topic(&subscription.event);
-        let end = self.ledger.topics[topic].end();
-        let Some(sub) = self.ledger.sub(subscription) else { return self.add_sub(topic, subscription, reply) };
-        let shared = Arc::clone(&sub.shared);
-        if !sub.stored.declared {
-            sub.stored.declared = true;
-            if let Some(before) = sub.stored.end.take() {
-                sub.stored.progress.finish(before..end);
-            }
-            self.touch_sub(shared.number);
-            self.effect(&shared, Change::Declared(end));
-        }
-        self.commit.durable.push(Answer::Sub(reply, shared));
-    }
-
-    fn add_sub(&mut self, topic: usize, subscription: &Subscription, reply: Reply<Arc<Sub>>) {
-        let TopicLedger { shared, .. } = &self.ledger.topics[topic];
-        let start = self.ledger.topics[topic].end();
-        let number = self.ledger.last_sub + 1;
-        let sub = Arc::new(Sub::new(number, subscription.clone(), Arc::clone(shared)));
-        sub.cursor().next = start;
-        let progress = Progress::starting_at(start);
-        let stored = Stored { subscription: subscription.clone(), declared: true, paused: false, end: None, progress };
-        let returned = std::collections::BTreeMap::new();
-        self.ledger.add_sub(SubLedger { stored, shared: Arc::clone(&sub), topic, returned, dirty: false });
-        self.touch_sub(number);
-        self.commit.durable.push(Answer::Sub(reply, sub));
-    }
-
-    fn retire(&mut self, subscription: &Subscription, reply: Reply<()>) {
-        let declared = self.ledger.sub(subscription).filter(|sub| sub.stored.declared);
-        if let Some((shared, topic)) = declared.map(|sub| (Arc::clone(&sub.shared), sub.topic)) {
-            let end = self.ledger.topics[topic].end();
-            if let Some(sub) = self.ledger.sub(subscription) {
-                sub.stored.declared = false;
-                sub.stored.end = Some(end);
-            }
-            self.touch_sub(shared.number);
-            self.effect(&shared, Change::Retired(end));
-        }
-        self.commit.durable.push(Answer::Done(reply));
-    }
-
-    fn pause(&mut self, subscription: &Subscription, paused: bool, reply: Reply<()>) {
-        let Some(sub) = self.ledger.sub(subscription) else { return unknown(subscription, reply) };
-        sub.stored.paused = paused;
-        let shared = Arc::clone(&sub.shared);
-        self.touch_sub(shared.number);
-        self.effect(&shared, Change::Paused(paused));
-        self.commit.durable.push(Answer::Done(reply));
-    }
-
-    fn prune(&mut self, subscription: &Subscription, reply: Reply<u64>) {
-        let Some(sub) = self.ledger.sub(subscription) else { return unknown(subscription, reply) };
-        if sub.stored.declared {
-            return answer(reply, Err(Error::Declared(subscription.clone())));
-        }
-        let number = sub.shared.number;
-        self.touch_sub(number);
-        let Some(sub) = self.ledger.remove_sub(number) else { return unknown(subscription, reply) };
-        let unfinished = sub.unfinished(self.ledger.topics[sub.topic].end());
-        let rows: u64 = sub.returned.values().map(|row| row.bytes).sum();
-        self.ledger.row_bytes = self.ledger.row_bytes.saturating_sub(rows);
-        self.database.delete(&mut self.commit.batch, PROGRESS, &number.to_be_bytes());
-        let (from, to) = (number.to_be_bytes(), (number + 1).to_be_bytes());
-        self.database.delete_range(&mut self.commit.batch, RETURNED, &from, &to);
-        self.effect(&sub.shared, Change::Pruned);
-        self.commit.durable.push(Answer::Count(reply, unfinished));
-    }
-
-    fn redrive(&mut self, ids: &[Uuid], reply: Reply<Vec<Uuid>>) {
-        let mut moved = Vec::new();
-        for &id in ids {
-            match self.redrive_one(id) {
-                Ok(true) => moved.push(id),
-                Ok(false) => {}
-                Err(fault) => return answer(reply, Err(fault.into())),
-            }
-        }
-        self.commit.durable.push(Answer::Ids(reply, moved));
-    }
-
-    fn redrive_one(&mut self, id: Uuid) -> Result<bool, Fault> {
-        let Some((head, envelope, bytes)) = self.dead(id)? else { return Ok(false) };
-        let Some(sub) = self.ledger.sub(&head.subscription) else { return Ok(false) };
-        let shared = Arc::clone(&sub.shared);
-        self.unbury(id, &head.subscription, bytes);
-        let value = encode_message(&ReturnedHead { history: History::default() }, &envelope);
-        let key = (self.commit.now, self.ledger.next_sequence());
-        self.put_returned(&shared, key, &value);
-        Ok(true)
-    }
-
-    fn purge(&mut self, ids: &[Uuid], reply: Reply<Vec<Uuid>>) {
-        let mut gone = Vec::new();
-        for &id in ids {
-            match self.dead(id) {
-                Ok(Some((head, _, bytes))) => {
-                    self.unbury(id, &head.subscription, bytes);
-                    gone.push(id);
-                }
-                Ok(None) => {}
-                Err(fault) => return answer(reply, Err(fault.into())),
-            }
-        }
-        self.commit.durable.push(Answer::Ids(reply, gone));
-    }
-
-    /// A dead letter that this commit has not removed, with its size.
-    fn dead(&self, id: Uuid) -> Result<Option<(DeadHead, Envelope, u64)>, Fault> {
-        if self.commit.unburied.contains(&id) {
-            return Ok(None);
-        }
-        let Some(value) = self.database.get(DEAD, id.as_bytes())? else { return Ok(None) };
-        let (head, envelope) = decode_message(&value).ok_or_else(|| damaged(&format!("the dead letter {id}")))?;
-        Ok(Some((head, envelope, value.len() as u64)))
-    }
-
-    fn unbury(&mut self, id: Uuid, subscription: &Subscription, bytes: u64) {
-        self.database.delete(&mut self.commit.batch, DEAD, id.as_bytes());
-        self.commit.unburied.insert(id);
-        self.ledger.row_bytes = self.ledger.row_bytes.saturating_sub(bytes);
-        if let Some(count) = self.ledger.dead.get_mut(subscription) {
-            *count = count.saturating_sub(1);
-        }
-    }
-
-    fn replay(&mut self, subscription: &Subscription, from: u64, reply: Reply<u64>) {
-        let Some(sub) = self.ledger.sub(subscription) else { return unknown(subscription, reply) };
-        let (shared, index) = (Arc::clone(&sub.shared), sub.topic);
-        let start = match overview::position_at(self.database, &self.ledger.topics[index], from) {
-            Ok(start) => start,
-            Err(fault) => return answer(reply, Err(fault.into())),
-        };
-        let end = self.ledger.topics[index].next;
-        let Some(sub) = self.ledger.sub(subscription) else { return unknown(subscription, reply) };
-        let again = sub.stored.progress.rewind(start, end.min(sub.stored.end.unwrap_or(u64::MAX)));
-        let count = again.iter().map(|run| run.end - run.start).sum();
-        self.touch_sub(shared.number);
-        self.effect(&shared, Change::Rewound(again));
-        self.commit.durable.push(Answer::Count(reply, count));
-    }
-
     /// The row of this subscription is written, and what its topic holds is counted anew.
-    fn touch_sub(&mut self, number: u32) {
+    pub(super) fn touch_sub(&mut self, number: u32) {
         let Some(sub) = self.ledger.subs.get_mut(&number) else { return };
         let topic = sub.topic;
         if !std::mem::replace(&mut sub.dirty, true) {
@@ -432,13 +283,9 @@ impl Builder<'_> {
         self.database.put(&mut self.commit.batch, family, key, value);
     }
 
-    fn effect(&mut self, sub: &Arc<Sub>, change: Change) {
+    pub(super) fn effect(&mut self, sub: &Arc<Sub>, change: Change) {
         self.commit.effects.push(Effect { sub: Arc::clone(sub), change });
     }
-}
-
-fn unknown<T>(subscription: &Subscription, reply: Reply<T>) {
-    answer(reply, Err(Error::Unknown(subscription.clone())));
 }
 
 /// How many of these go into one block.

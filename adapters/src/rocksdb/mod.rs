@@ -19,6 +19,7 @@ mod due;
 mod error;
 mod ledger;
 mod load;
+mod manage;
 mod options;
 mod outbox;
 mod overview;
