@@ -4,6 +4,8 @@
 //! daemon; an adapter only takes envelopes in, hands deliveries out, and is told what became of them.
 
 pub mod broker;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod envelope;
 pub mod memory;
 pub mod rocksdb;
