@@ -91,7 +91,7 @@ pub(crate) fn plan(
         let route = route(&version.events, &emit.event)?;
         let data = fit(route, &emit.payload)?;
         let envelope = envelope(route, data, emit.key.as_deref(), cause, publications.len());
-        publications.push(publication(route, envelope, emit.delay));
+        publications.push(publication(route, envelope, emit.due));
     }
     for event in triggers {
         if completed.emits.iter().any(|emit| *emit.event == **event) {
@@ -100,7 +100,7 @@ pub(crate) fn plan(
         let route = route(&version.events, event)?;
         let data = automatic_payload(route, completed, cause.incoming)?;
         let envelope = envelope(route, data, None, cause, publications.len());
-        publications.push(publication(route, envelope, Duration::ZERO));
+        publications.push(publication(route, envelope, None));
     }
     Ok(publications)
 }
@@ -135,12 +135,12 @@ pub(crate) fn by_hand(
         event: event.to_owned(),
         trace_id: TraceId::from_bytes(trace.trace_id).to_string(),
     };
-    let delay = Duration::from_millis(options.delay_ms);
-    Ok(ByHand { publication: publication(route, envelope, delay), published, recorder })
+    let delay = Duration::from_millis(options.delay_ms).min(LONGEST_DELAY);
+    let due = (!delay.is_zero()).then(|| envelope.time + delay);
+    Ok(ByHand { publication: publication(route, envelope, due), published, recorder })
 }
 
-fn publication(route: &EventRoute, envelope: Envelope, delay: Duration) -> Publication {
-    let due = (!delay.is_zero()).then(|| envelope.time + delay.min(LONGEST_DELAY));
+fn publication(route: &EventRoute, envelope: Envelope, due: Option<SystemTime>) -> Publication {
     Publication { envelope, due, dedupe: route.delivery.dedupe }
 }
 

@@ -1,6 +1,6 @@
 //! What can come of a call?
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -58,8 +58,8 @@ pub struct Emit {
     pub event: String,
     /// Key given in the call.
     pub key: Option<String>,
-    /// Delay given in the call.
-    pub delay: Duration,
+    /// When it is to become visible, computed at the call; at once when this is `None` or past.
+    pub due: Option<SystemTime>,
     /// Payload as JSON.
     pub payload: Bytes,
 }

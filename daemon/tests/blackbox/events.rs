@@ -272,11 +272,16 @@ fn a_delayed_event_comes_later_than_one_that_is_not() {
         event E { payload: Json handler: [e] }
         ",
     )
-    .api("go", "state.trigger_event('E', 'late', delay=0.5);state.trigger_event('E', 'now');return 1")
+    .api(
+        "go",
+        "from datetime import datetime, timedelta, timezone;at = datetime.now(timezone.utc) + timedelta(seconds=1);\
+         state.trigger_event('E', 'last', at=at);state.trigger_event('E', 'late', delay=0.5);\
+         state.trigger_event('E', 'now');return 1",
+    )
     .event("e", "note(event.payload)");
     let daemon = project.dev();
     id(&daemon, "/go");
-    assert_eq!(project.journal_of(2), [json!(["now"]), json!(["late"])]);
+    assert_eq!(project.journal_of(3), [json!(["now"]), json!(["late"]), json!(["last"])]);
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl<'py> Reply<'py> {
         let triggers: Bound<'py, PyList> = state.getattr(intern!(py, "_triggers"))?.cast_into()?;
         self.header.elements(triggers.len());
         for trigger in triggers {
-            let (event, payload, key, delay): (Bound<'py, PyString>, _, Option<Bound<'py, PyString>>, u64) =
+            let (event, payload, key, due): (Bound<'py, PyString>, _, Option<Bound<'py, PyString>>, u64) =
                 trigger.extract()?;
             self.header.elements(4);
             self.header.text(&event.to_cow()?);
@@ -75,7 +75,7 @@ impl<'py> Reply<'py> {
                 Some(key) => self.header.text(&key.to_cow()?),
                 None => self.header.nil(),
             }
-            self.header.number(delay);
+            self.header.number(due);
             self.payload(payload);
         }
         let sets: Bound<'py, PyDict> = state.getattr(intern!(py, "_auto_payloads"))?.cast_into()?;

@@ -106,8 +106,8 @@ class Result:
         _, _, self.status, self.headers, length, emits, sets = header
         self.raw, rest = body[:length], body[length:]
         self.emits, self.sets = [], {}
-        for event, key, delay, size in emits:
-            self.emits.append((event, json.loads(rest[:size]), key, delay))
+        for event, key, due, size in emits:
+            self.emits.append((event, json.loads(rest[:size]), key, due))
             rest = rest[size:]
         for event, size in sets:
             self.sets[event] = json.loads(rest[:size])

@@ -273,10 +273,10 @@ impl Reader<'_> {
             self.array()?;
             let event = self.text("an event's name")?;
             let key = self.optional_text("a key")?;
-            let delay = Duration::from_millis(self.uint("a delay")?);
+            let due = self.due()?;
             let length = self.length()?;
             let payload = parts.take(length).ok_or_else(|| self.bad("a body of the announced length"))?;
-            emits.push(Emit { event, key, delay, payload });
+            emits.push(Emit { event, key, due, payload });
         }
         let mut sets = Vec::new();
         for _ in 0..self.array()? {
@@ -287,6 +287,17 @@ impl Reader<'_> {
         }
         let status = (status != 0).then_some(status);
         Ok(FromWorker::Completed { id, completed: Completed { status, headers, reply, emits, sets } })
+    }
+
+    /// Milliseconds since the Unix epoch, 0 for at once.
+    fn due(&mut self) -> Result<Option<SystemTime>, Error> {
+        match self.uint("a due time")? {
+            0 => Ok(None),
+            due => match SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(due)) {
+                Some(due) => Ok(Some(due)),
+                None => Err(self.bad("a due time")),
+            },
+        }
     }
 
     fn log(&mut self) -> Result<FromWorker, Error> {

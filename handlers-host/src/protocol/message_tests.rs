@@ -39,7 +39,7 @@ fn a_result_is_divided_as_its_header_says() {
     assert_eq!(completed.reply, "true");
     let emit = &completed.emits[0];
     assert_eq!((emit.event.as_str(), emit.payload.as_ref()), ("OrderPlaced", b"{}".as_slice()));
-    assert_eq!((emit.delay, &emit.key), (Duration::from_millis(1500), &None));
+    assert_eq!((emit.due, &emit.key), (Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1500)), &None));
     assert_eq!(completed.sets, [("OrderPaid".to_owned(), Bytes::from("1"))]);
 }
 

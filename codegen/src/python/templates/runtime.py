@@ -34,8 +34,8 @@ validating them again::
 - ``id_fn()`` returns the next integer id; ``events`` is the frozenset of declared event names.
 - ``encode(payload)`` returns the payload as JSON ``bytes`` or raises. It is called inside ``trigger_event`` and ``set_payload``, so
   what the payload holds at that moment is what is emitted, and what can't be encoded fails on the user's own line.
-- After the call the worker reads ``state._triggers``, a list of ``(event, payload, key or None, delay in ms)`` tuples in call
-  order, and ``state._auto_payloads``, a dict of event to payload. The payloads are what ``encode`` returned.
+- After the call the worker reads ``state._triggers``, a list of ``(event, payload, key or None, due)`` tuples in call order, ``due`` being when it
+  becomes visible in milliseconds since 1970 (0: at once), and ``state._auto_payloads``, a dict of event to payload. The payloads are what ``encode`` returned.
 
 **Replies.** For an instance of ``Response`` the worker reads ``status`` (``int`` or ``None``) and ``headers`` (``None``, or a mapping of
 name to one text or a list of texts) and serialises the instance, which leaves both out. Everything is serialised with

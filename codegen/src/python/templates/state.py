@@ -35,7 +35,8 @@ class TriggeredEvent(pydantic.BaseModel):
     event_name: str
     payload: typing.Any
     key: typing.Optional[str] = None
-    delay_ms: int = 0
+    #: When it becomes visible; ``None`` for at once.
+    due: typing.Optional[datetime.datetime] = None
 
 
 class Logger:
@@ -115,6 +116,7 @@ class State:
         self._events = events
         self._encode = encode
         self._logger: typing.Optional[Logger] = None
+        # Event, payload, key, and when it is due in milliseconds since 1970, 0 for at once.
         self._triggers: typing.List[typing.Tuple[str, typing.Any, typing.Optional[str], int]] = []
         self._auto_payloads: typing.Dict[str, typing.Any] = {}
 
@@ -132,16 +134,20 @@ class State:
         payload: typing.Any = None,
         key: typing.Union[str, int, None] = None,
         delay: typing.Optional[Delay] = None,
+        at: typing.Optional[datetime.datetime] = None,
     ) -> None:
         """Emit an event once this handler has succeeded.
 
         ``payload`` is a model, dict, list or scalar that fits the event's payload type, as it is at the time of this call. Events with the same ``key`` are
-        handled in order; without it the event's ``key:`` in the schema decides. ``delay`` is a number of seconds, a text such as ``"10m"``, or a timedelta.
+        handled in order; without it the event's ``key:`` in the schema decides.
+
+        ``delay`` (a number of seconds, a text such as ``"10m"``, or a timedelta, counted from this call) or ``at`` (a datetime with a time zone; one that
+        has passed means at once) makes it wait, for 365 days at most.
         """
         if self._events is not None and event_name not in self._events:
             raise _undeclared(event_name, self._events)
-        delay_ms = 0 if delay is None else milliseconds(delay)
-        self._triggers.append((event_name, self._snapshot(payload), None if key is None else str(key), delay_ms))
+        due = 0 if delay is None and at is None else _due(delay, at)
+        self._triggers.append((event_name, self._snapshot(payload), None if key is None else str(key), due))
 
     def set_payload(self, event_name: str, payload: typing.Any) -> None:
         """Set what an event in the ``triggers:`` of this handler's declaration carries, instead of the handler's result."""
@@ -152,8 +158,13 @@ class State:
     def get_triggers(self) -> typing.List[TriggeredEvent]:
         """What ``trigger_event`` was called with so far."""
         return [
-            TriggeredEvent(event_name=event_name, payload=self._restore(payload), key=key, delay_ms=delay_ms)
-            for event_name, payload, key, delay_ms in self._triggers
+            TriggeredEvent(
+                event_name=event_name,
+                payload=self._restore(payload),
+                key=key,
+                due=_EPOCH + datetime.timedelta(milliseconds=due) if due else None,
+            )
+            for event_name, payload, key, due in self._triggers
         ]
 
     def get_auto_trigger_payload(self, event_name: str) -> typing.Any:
@@ -199,6 +210,23 @@ def next_id() -> int:
         return _last_id
 
 
+def _due(delay: typing.Optional[Delay], at: typing.Optional[datetime.datetime]) -> int:
+    now = int(time.time() * 1000)
+    if at is None:
+        wait = 0 if delay is None else milliseconds(delay)
+        return now + wait if wait else 0
+    if delay is not None:
+        raise TypeError("an event waits for a delay or until a time, not both: leave out delay= or at=")
+    if not isinstance(at, datetime.datetime):
+        raise TypeError(f"at= is a datetime with a time zone, not {at!r}")
+    if at.utcoffset() is None:
+        raise ValueError(f"at= needs a time zone, such as tzinfo=datetime.timezone.utc, not {at!r}")
+    due = (at - _EPOCH) // datetime.timedelta(milliseconds=1)
+    if due - now > _LONGEST_DELAY * 1000:
+        raise ValueError(f"at= is at most 365 days ahead, not {at!r}")
+    return due if due > now else 0
+
+
 def _seconds(text: str) -> float:
     parts = _DURATION_PART.findall(text)
     if not parts or _DURATION_PART.sub("", text).strip():
@@ -215,6 +243,7 @@ def _undeclared(event_name: str, events: typing.FrozenSet[str]) -> UndeclaredEve
 
 _LEVELS = {"trace": 5, "debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 _LONGEST_DELAY = 365 * 86_400
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _id_lock = threading.Lock()
