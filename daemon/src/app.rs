@@ -94,6 +94,11 @@ impl App {
         Arc::clone(&self.site.load().version)
     }
 
+    /// The number of the present version.
+    pub(crate) fn version_number(&self) -> u64 {
+        self.site.load().version.number
+    }
+
     /// Everything is bound and loaded.
     pub(crate) fn open(&self) {
         self.ready.store(true, Ordering::Relaxed);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rohas_adapters::broker::{self, Broker, Publication};
 use rohas_handlers_host::{Completed, HandlerError, HostError, Input, Invocation, Outcome};
 use rohas_telemetry::{Phase, Status};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::brokers::Brokers;
@@ -65,12 +66,13 @@ pub(crate) enum Error {
     NoRoom,
 }
 
-/// Pause between two tries to publish into a full queue.
-const ROOM_PAUSE: Duration = Duration::from_millis(20);
+/// Pauses between tries to publish where there is no room now, or nobody to take it.
+const FIRST_ROOM_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_ROOM_PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs a handler and publishes what it emits. When this returns `Ok`, every emit is where its broker keeps it.
 pub(crate) async fn run(work: Work<'_>, brokers: &Brokers, recorder: &mut Recorder) -> Result<Reply, Error> {
-    let deadline = tokio::time::Instant::now() + work.timeout;
+    let deadline = Instant::now() + work.timeout;
     recorder.handler(&work.handler.name);
     let incoming = matches!(work.input, Input::Event(_)).then(|| work.body.clone());
     let invocation = Invocation {
@@ -123,7 +125,7 @@ async fn publish_all(
     brokers: &Brokers,
     publications: Vec<Publication>,
     room: Room,
-    deadline: tokio::time::Instant,
+    deadline: Instant,
 ) -> Result<(), Error> {
     match room {
         Room::Await => match tokio::time::timeout_at(deadline, brokers.publish(publications)).await {
@@ -140,15 +142,13 @@ async fn publish_all(
     }
 }
 
-async fn try_until(
-    broker: &dyn Broker,
-    publications: &[Publication],
-    deadline: tokio::time::Instant,
-) -> Result<(), broker::Error> {
+async fn try_until(broker: &dyn Broker, publications: &[Publication], deadline: Instant) -> Result<(), broker::Error> {
+    let mut pause = FIRST_ROOM_PAUSE;
     loop {
         match broker.try_publish(publications.to_vec()).await {
-            Err(broker::Error::Full { .. }) if tokio::time::Instant::now() + ROOM_PAUSE < deadline => {
-                tokio::time::sleep(ROOM_PAUSE).await;
+            Err(broker::Error::Full { .. } | broker::Error::Unavailable(_)) if Instant::now() + pause < deadline => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_ROOM_PAUSE);
             }
             outcome => return outcome,
         }
@@ -182,6 +182,16 @@ impl Error {
         match self {
             Self::Rejected(error) | Self::Failed(error) | Self::Retry { error, .. } => error.traceback.as_deref(),
             _ => None,
+        }
+    }
+
+    /// A code for programs that stays the same: the handler's own where it gave one.
+    pub(crate) fn stable_code(&self) -> &str {
+        match self {
+            Self::Rejected(error) | Self::Failed(error) | Self::Retry { error, .. } => {
+                error.code.as_deref().unwrap_or_else(|| self.code())
+            }
+            _ => self.code(),
         }
     }
 

@@ -1,150 +1,178 @@
-//! Which delivery may run now? One at a time per key, any number without a key, at most `concurrency` in all.
+//! Which delivery may run now? One at a time per key and in order, any number without a key, at most `concurrency` in all.
 //!
-//! A failed delivery keeps its lane while it waits for its next attempt, so later ones of the same key stay behind it;
-//! it does not take up room meanwhile, so other lanes go on.
+//! A failed delivery waits for its next attempt at the head of its lane, so later ones of the same key stay behind it. It
+//! takes up no slot meanwhile, and neither it nor what stays behind it counts towards the window that intake keeps full: other
+//! lanes go on. Time is an argument.
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
-type Key = Option<Arc<str>>;
+/// Deliveries that are ready or run, as a multiple of the concurrency: enough that no slot stays empty while more is fetched.
+const WINDOW: usize = 8;
 
-/// Deliveries of one subscription that are not finished.
-pub(super) struct Lanes<T> {
-    /// Deliveries that wait behind another of their key.
+/// Most deliveries that one subscription holds, those that wait included.
+const MOST_HELD: usize = 10_000;
+
+/// Most bytes that they may have when more is fetched.
+const MOST_BYTES: usize = 32 << 20;
+
+/// What lanes are made of.
+pub(super) trait Entry {
+    /// Whose lane it takes; without one it takes none.
+    fn key(&self) -> Option<&Arc<str>>;
+
+    /// How many bytes it holds.
+    fn size(&self) -> usize;
+}
+
+/// Deliveries of one subscription that are not finished. `I` is a point in time.
+pub(super) struct Lanes<T, I> {
+    /// A lane per key with something unfinished: what stays behind the one that is ready, runs or waits.
     behind: HashMap<Arc<str>, VecDeque<T>>,
-    /// Deliveries whose lane is free or is their own.
-    ready: VecDeque<(Key, T)>,
-    /// Deliveries that run.
+    /// First come, first served, so that no lane is passed over.
+    ready: VecDeque<T>,
+    /// Failed ones that wait for their time, the earliest first.
+    waiting: BinaryHeap<Reverse<Waiting<T, I>>>,
+    /// Numbers those that wait, so that of two that are due at once the one that failed first goes first.
+    waits: u64,
+    /// How many run.
     running: usize,
-    /// Deliveries in all, those that wait for their next attempt included.
+    /// How many there are in all.
     held: usize,
+    /// What they hold in all.
+    bytes: usize,
 }
 
-impl<T> Default for Lanes<T> {
-    fn default() -> Self {
-        Self { behind: HashMap::new(), ready: VecDeque::new(), running: 0, held: 0 }
-    }
+struct Waiting<T, I> {
+    due: I,
+    number: u64,
+    delivery: T,
 }
 
-impl<T> Lanes<T> {
-    /// Takes a new delivery.
-    pub(super) fn push(&mut self, key: Key, delivery: T) {
-        self.held += 1;
-        let Some(lane) = &key else {
-            self.ready.push_back((None, delivery));
-            return;
-        };
-        match self.behind.get_mut(lane) {
-            Some(behind) => behind.push_back(delivery),
-            None => {
-                self.behind.insert(Arc::clone(lane), VecDeque::new());
-                self.ready.push_back((key, delivery));
-            }
+impl<T: Entry, I: Ord + Copy> Lanes<T, I> {
+    pub(super) fn new() -> Self {
+        Self {
+            behind: HashMap::new(),
+            ready: VecDeque::new(),
+            waiting: BinaryHeap::new(),
+            waits: 0,
+            running: 0,
+            held: 0,
+            bytes: 0,
         }
     }
 
-    /// The next delivery to run, if there is one and room for it.
-    pub(super) fn next(&mut self, concurrency: usize) -> Option<(Key, T)> {
+    /// Takes a new delivery.
+    pub(super) fn push(&mut self, delivery: T) {
+        self.held += 1;
+        self.bytes += delivery.size();
+        if let Some(key) = delivery.key() {
+            if let Some(behind) = self.behind.get_mut(key) {
+                behind.push_back(delivery);
+                return;
+            }
+            self.behind.insert(Arc::clone(key), VecDeque::new());
+        }
+        self.ready.push_back(delivery);
+    }
+
+    /// The next delivery to run, if there is one and a slot for it. It stays held until [`Lanes::finish`].
+    pub(super) fn next(&mut self, now: I, concurrency: usize) -> Option<T> {
         if self.running >= concurrency {
             return None;
         }
+        self.resume(now);
         let next = self.ready.pop_front()?;
         self.running += 1;
         Some(next)
     }
 
-    /// A delivery has failed and will come back by [`Lanes::resume`]; its lane stays closed.
-    pub(super) fn pause(&mut self) {
+    /// A delivery that ran has failed and is to run again, not before `due`. Its lane stays closed.
+    pub(super) fn wait(&mut self, due: I, delivery: T) {
         self.running -= 1;
+        self.waits += 1;
+        self.waiting.push(Reverse(Waiting { due, number: self.waits, delivery }));
     }
 
-    /// A paused delivery is due: it goes before all that are ready.
-    pub(super) fn resume(&mut self, key: Key, delivery: T) {
-        self.ready.push_front((key, delivery));
-    }
-
-    /// A delivery is finished: the next of its key may run.
-    pub(super) fn finish(&mut self, key: Key) {
+    /// A delivery that ran is finished, or its broker's again: the next of its key may run.
+    pub(super) fn finish(&mut self, delivery: &impl Entry) {
         self.running -= 1;
         self.held -= 1;
-        let Some(lane) = key else { return };
-        let Some(behind) = self.behind.get_mut(&lane) else { return };
+        self.bytes -= delivery.size();
+        let Some(key) = delivery.key() else { return };
+        let Some(behind) = self.behind.get_mut(key) else { return };
         match behind.pop_front() {
-            Some(delivery) => self.ready.push_back((Some(lane), delivery)),
+            Some(next) => self.ready.push_back(next),
             None => {
-                self.behind.remove(&lane);
+                self.behind.remove(key);
             }
         }
     }
 
-    /// Takes out everything that is not running and not paused.
+    /// When [`Lanes::next`] may have more because of the time alone.
+    pub(super) fn next_due(&self) -> Option<I> {
+        self.waiting.peek().map(|Reverse(first)| first.due)
+    }
+
+    /// How many more should be fetched.
+    pub(super) fn room(&self, concurrency: usize) -> usize {
+        let window = concurrency.saturating_mul(WINDOW);
+        let free = window.saturating_sub(self.ready.len() + self.running);
+        // One fetch for many rather than one for each.
+        let free = if free < window / 4 { 0 } else { free };
+        let bytes = match MOST_BYTES.saturating_sub(self.bytes) {
+            0 => 0,
+            // More of the size that they had so far.
+            room => room / (self.bytes / self.held.max(1)).max(1) + 1,
+        };
+        free.min(MOST_HELD.saturating_sub(self.held)).min(bytes)
+    }
+
+    /// How many run.
+    pub(super) fn running(&self) -> usize {
+        self.running
+    }
+
+    /// Takes out everything that does not run.
     pub(super) fn clear(&mut self) -> Vec<T> {
-        let mut idle: Vec<T> = self.ready.drain(..).map(|(_, delivery)| delivery).collect();
-        idle.extend(self.behind.drain().flat_map(|(_, behind)| behind));
+        let mut idle: Vec<T> = self.ready.drain(..).collect();
+        idle.extend(self.waiting.drain().map(|Reverse(waiting)| waiting.delivery));
+        idle.extend(self.behind.values_mut().flat_map(|behind| behind.drain(..)));
         self.held -= idle.len();
+        self.bytes -= idle.iter().map(Entry::size).sum::<usize>();
         idle
     }
 
-    pub(super) fn held(&self) -> usize {
-        self.held
+    /// Those that are due queue up behind what is ready.
+    fn resume(&mut self, now: I) {
+        while self.next_due().is_some_and(|due| due <= now) {
+            let Some(Reverse(waiting)) = self.waiting.pop() else { return };
+            self.ready.push_back(waiting.delivery);
+        }
+    }
+}
+
+impl<T, I: Ord> Ord for Waiting<T, I> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.due.cmp(&other.due).then(self.number.cmp(&other.number))
+    }
+}
+
+impl<T, I: Ord> PartialOrd for Waiting<T, I> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T, I: Ord> Eq for Waiting<T, I> {}
+
+impl<T, I: Ord> PartialEq for Waiting<T, I> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(name: &str) -> Key {
-        Some(name.into())
-    }
-
-    fn next(lanes: &mut Lanes<u32>) -> Option<u32> {
-        lanes.next(10).map(|(_, delivery)| delivery)
-    }
-
-    #[test]
-    fn one_key_runs_one_at_a_time_and_in_order() {
-        let mut lanes = Lanes::default();
-        for (name, delivery) in [("a", 1), ("a", 2), ("b", 3), ("a", 4)] {
-            lanes.push(key(name), delivery);
-        }
-        assert_eq!((next(&mut lanes), next(&mut lanes), next(&mut lanes)), (Some(1), Some(3), None));
-        lanes.finish(key("a"));
-        assert_eq!((next(&mut lanes), next(&mut lanes)), (Some(2), None));
-        lanes.finish(key("a"));
-        assert_eq!(next(&mut lanes), Some(4));
-        lanes.finish(key("a"));
-        lanes.finish(key("b"));
-        assert_eq!((lanes.held(), lanes.running), (0, 0));
-    }
-
-    #[test]
-    fn a_failed_delivery_keeps_its_lane_but_no_room() {
-        let mut lanes = Lanes::default();
-        lanes.push(key("a"), 1);
-        lanes.push(key("a"), 2);
-        lanes.push(key("b"), 3);
-        assert_eq!(lanes.next(1), Some((key("a"), 1)));
-        assert_eq!(lanes.next(1), None);
-        lanes.pause();
-        assert_eq!(lanes.next(1), Some((key("b"), 3)));
-        lanes.finish(key("b"));
-        assert_eq!(lanes.next(1), None, "2 stays behind 1");
-        lanes.resume(key("a"), 1);
-        assert_eq!(lanes.next(1), Some((key("a"), 1)));
-        lanes.finish(key("a"));
-        assert_eq!(lanes.next(1), Some((key("a"), 2)));
-    }
-
-    #[test]
-    fn keyless_deliveries_run_up_to_the_bound() {
-        let mut lanes = Lanes::default();
-        for delivery in 0..5 {
-            lanes.push(None, delivery);
-        }
-        let started: Vec<_> = std::iter::from_fn(|| lanes.next(3)).collect();
-        assert_eq!(started.len(), 3);
-        assert_eq!(lanes.clear().len(), 2);
-        assert_eq!(lanes.held(), 3);
-    }
-}
+#[path = "lanes_tests.rs"]
+mod tests;

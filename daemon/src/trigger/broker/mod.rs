@@ -1,8 +1,12 @@
-//! How do events reach their handlers? One consumer per (event, handler), each with lanes, retries and a memory of its own.
+//! How do events reach their handlers? One consumer per (event, handler), each with lanes and retries of its own.
 
+mod attempt;
 mod consumer;
-mod inbox;
 mod lanes;
+mod leases;
+mod message;
+mod pump;
 mod retry;
+mod subscriptions;
 
-pub(crate) use consumer::Subscriptions;
+pub(crate) use subscriptions::Subscriptions;

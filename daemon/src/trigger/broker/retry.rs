@@ -7,6 +7,7 @@ use rohas_config::schema::model::Backoff;
 use rohas_handlers_host::HostError;
 
 use crate::dispatch;
+use crate::trigger::broker::attempt::Fault;
 use crate::version::DeliveryRules;
 
 /// How often a delivery may see its worker die while it ran alone in it. The first time somebody else may have killed that
@@ -17,39 +18,62 @@ const MOST_DEATHS_ALONE: u32 = 2;
 /// what blocks a worker's loop is not always what the daemon saw overrun its deadline.
 const SUSPECT_AFTER_ENDINGS: u32 = 3;
 
-/// Whether a delivery may be the one that kills its workers. If so it runs alone.
-pub(super) fn is_suspect(history: &History) -> bool {
-    history.deaths > 0 || history.endings >= SUSPECT_AFTER_ENDINGS
+/// Longest wait that a handler can ask for.
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
+
+/// What a delivery has been through.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Trial {
+    /// What its broker keeps of that.
+    pub(super) history: History,
+    /// Waits in a row that cost no attempt.
+    stalls: u32,
 }
 
-/// How often a delivery has been run.
-pub(super) fn runs(history: &History) -> u32 {
-    history.attempts + history.deaths + history.endings
-}
+impl Trial {
+    pub(super) fn new(history: History) -> Self {
+        Self { history, ..Self::default() }
+    }
 
-/// What the dead letters say of a delivery when `error` was its last.
-pub(super) fn describe(history: &History, error: &dispatch::Error) -> String {
-    if history.deaths_alone >= MOST_DEATHS_ALONE && matches!(error, dispatch::Error::Host(HostError::WorkerDied(_))) {
-        return format!(
-            "the handler kills its worker: {} died while they ran nothing else; {error}",
-            history.deaths_alone
-        );
+    /// Whether it may be the one that kills its workers. If so it runs alone.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.history.deaths > 0 || self.history.endings >= SUSPECT_AFTER_ENDINGS
     }
-    error.to_string()
-}
 
-/// Counts a worker's death. One in company only raises a suspicion: the delivery runs again at once, alone.
-fn died(history: &mut History, rules: &DeliveryRules, chance: f64) -> Verdict {
-    let was_alone = is_suspect(history);
-    history.deaths += 1;
-    if !was_alone {
-        return Verdict::Again(Duration::ZERO);
+    /// How often it has been run.
+    pub(super) fn runs(&self) -> u32 {
+        self.history.attempts + self.history.deaths + self.history.endings
     }
-    history.deaths_alone += 1;
-    if history.deaths_alone >= MOST_DEATHS_ALONE {
-        return Verdict::GiveUp;
+
+    /// What the dead letters say of it when `fault` was its last.
+    pub(super) fn describe(&self, fault: &Fault) -> String {
+        let died = matches!(fault, Fault::Dispatch(error) if matches!(**error, dispatch::Error::Host(HostError::WorkerDied(_))));
+        if died && self.history.deaths_alone >= MOST_DEATHS_ALONE {
+            let deaths = self.history.deaths_alone;
+            return format!("the handler kills its worker: {deaths} died while they ran nothing else; {fault}");
+        }
+        fault.to_string()
     }
-    Verdict::Again(jitter(rules, history.deaths_alone, chance))
+
+    /// Counts a worker's death. One in company only raises a suspicion: the delivery runs again at once, alone.
+    fn died(&mut self, rules: &DeliveryRules, chance: f64) -> Verdict {
+        let was_alone = self.is_suspect();
+        self.history.deaths += 1;
+        if !was_alone {
+            return Verdict::Again(Duration::ZERO);
+        }
+        self.history.deaths_alone += 1;
+        if self.history.deaths_alone >= MOST_DEATHS_ALONE {
+            return Verdict::GiveUp;
+        }
+        Verdict::Again(jitter(rules, self.history.deaths_alone, chance))
+    }
+
+    /// Counts a wait for something that is not the handler's fault.
+    fn stall(&mut self, rules: &DeliveryRules, chance: f64) -> Verdict {
+        self.stalls += 1;
+        Verdict::Again(jitter(rules, self.stalls, chance))
+    }
 }
 
 /// What is to be done.
@@ -63,37 +87,49 @@ pub(super) enum Verdict {
     Return,
 }
 
-/// Judges an attempt that has ended in an error. `history` counts this attempt afterwards, if it counts. `chance` is
+/// Judges an attempt that has ended in an error. `trial` counts this attempt afterwards, if it counts. `chance` is
 /// between 0 and 1.
-pub(super) fn judge(error: &dispatch::Error, rules: &DeliveryRules, history: &mut History, chance: f64) -> Verdict {
+pub(super) fn judge(fault: &Fault, rules: &DeliveryRules, trial: &mut Trial, chance: f64) -> Verdict {
+    let Fault::Dispatch(error) = fault else { return Verdict::GiveUp };
+    let error = &**error;
     match error {
         dispatch::Error::Host(HostError::Closed) => return Verdict::Return,
-        dispatch::Error::Host(HostError::WorkerDied(_)) => return died(history, rules, chance),
+        dispatch::Error::Host(HostError::WorkerDied(_)) => return trial.died(rules, chance),
         dispatch::Error::Host(HostError::WorkerEnded(_)) => {
-            history.endings += 1;
-            return Verdict::Again(jitter(rules, history.endings, chance));
+            trial.history.endings += 1;
+            return Verdict::Again(jitter(rules, trial.history.endings, chance));
         }
-        // The handler was never entered: waiting costs no attempt.
-        dispatch::Error::Host(HostError::Busy | HostError::NeverStarted) => {
-            return Verdict::Again(jitter(rules, history.attempts + 1, chance));
+        // The handler was never entered, or the broker that it emits to has no room or cannot be reached, however long that lasts:
+        // neither is the handler's fault.
+        dispatch::Error::Host(HostError::Busy | HostError::NeverStarted)
+        | dispatch::Error::NoRoom
+        | dispatch::Error::Publish(broker::Error::Full { .. } | broker::Error::Unavailable(_)) => {
+            return trial.stall(rules, chance);
         }
-        // Nor is a full queue the handler's fault, however long it stays full.
-        dispatch::Error::NoRoom | dispatch::Error::Publish(broker::Error::Full { .. }) => {
-            return Verdict::Again(jitter(rules, history.attempts + 1, chance));
-        }
-        _ => history.attempts += 1,
+        _ => {}
     }
+    trial.history.attempts += 1;
+    trial.stalls = 0;
     let given_up = matches!(error, dispatch::Error::Rejected(_)) || is_hopeless(error);
-    if given_up || history.attempts >= rules.attempts {
+    if given_up || trial.history.attempts >= rules.attempts {
         return Verdict::GiveUp;
     }
+    let jittered = jitter(rules, trial.history.attempts, chance);
     match error {
-        dispatch::Error::Retry { after, .. } => Verdict::Again(*after),
-        dispatch::Error::Failed(error) if error.retry_after_ms.is_some() => {
-            Verdict::Again(Duration::from_millis(error.retry_after_ms.unwrap_or_default()))
+        dispatch::Error::Retry { after, .. } => asked_for(*after),
+        dispatch::Error::Failed(error) => {
+            error.retry_after_ms.map_or(Verdict::Again(jittered), |after| asked_for(Duration::from_millis(after)))
         }
-        _ => Verdict::Again(jitter(rules, history.attempts, chance)),
+        _ => Verdict::Again(jittered),
     }
+}
+
+/// A wait that the handler chose.
+fn asked_for(after: Duration) -> Verdict {
+    if after > LONGEST_WAIT {
+        tracing::warn!(?after, bound = ?LONGEST_WAIT, "a handler asked for a longer wait than there is");
+    }
+    Verdict::Again(after.min(LONGEST_WAIT))
 }
 
 /// Errors that the same code would only repeat.
@@ -137,8 +173,8 @@ mod tests {
         }
     }
 
-    fn failed() -> dispatch::Error {
-        dispatch::Error::Failed(HandlerError::default())
+    fn failed() -> Fault {
+        dispatch::Error::Failed(HandlerError::default()).into()
     }
 
     #[test]
@@ -150,66 +186,80 @@ mod tests {
     }
 
     #[test]
-    fn attempts_are_used_up() {
-        let mut history = History::default();
-        let mut judge = || judge(&failed(), &rules(Backoff::Fixed), &mut history, 0.5);
-        assert_eq!(judge(), Verdict::Again(Duration::from_millis(100)));
+    fn attempts_are_used_up_those_of_earlier_deliveries_included() {
+        let mut trial = Trial::new(History { attempts: 1, ..History::default() });
+        let mut judge = || judge(&failed(), &rules(Backoff::Fixed), &mut trial, 0.5);
         assert_eq!(judge(), Verdict::Again(Duration::from_millis(100)));
         assert_eq!(judge(), Verdict::GiveUp);
     }
 
     #[test]
-    fn a_rejection_is_final() {
-        let error = dispatch::Error::Rejected(HandlerError::default());
-        assert_eq!(judge(&error, &rules(Backoff::Fixed), &mut History::default(), 0.5), Verdict::GiveUp);
+    fn a_rejection_and_a_panic_are_final() {
+        for fault in [dispatch::Error::Rejected(HandlerError::default()).into(), Fault::Panicked] {
+            assert_eq!(judge(&fault, &rules(Backoff::Fixed), &mut Trial::default(), 0.5), Verdict::GiveUp);
+        }
     }
 
     #[test]
-    fn a_handler_chooses_its_delay_and_pays_with_an_attempt() {
-        let error = dispatch::Error::Retry { after: Duration::from_secs(7), error: HandlerError::default() };
-        let mut history = History::default();
-        assert_eq!(judge(&error, &rules(Backoff::Fixed), &mut history, 0.5), Verdict::Again(Duration::from_secs(7)));
-        assert_eq!(history.attempts, 1);
+    fn a_handler_chooses_its_wait_within_a_day_and_pays_with_an_attempt() {
+        for (asked, granted) in [(7, 7), (90_000, 86_400)] {
+            let after = Duration::from_secs(asked);
+            let retry = dispatch::Error::Retry { after, error: HandlerError::default() };
+            let error = HandlerError { retry_after_ms: Some(asked * 1000), ..HandlerError::default() };
+            for error in [retry, dispatch::Error::Failed(error)] {
+                let mut trial = Trial::default();
+                let verdict = judge(&error.into(), &rules(Backoff::Fixed), &mut trial, 0.5);
+                assert_eq!((verdict, trial.history.attempts), (Verdict::Again(Duration::from_secs(granted)), 1));
+            }
+        }
     }
 
     #[test]
-    fn a_full_queue_costs_no_attempt_and_one_that_is_too_small_is_final() {
-        let (what, bound) = ("the queue of E--h".to_owned(), "2 messages".to_owned());
-        let full = broker::Error::Full { what: what.clone(), bound: bound.clone() };
-        let mut history = History::default();
-        let verdict = judge(&dispatch::Error::Publish(full), &rules(Backoff::Fixed), &mut history, 0.5);
-        assert_eq!((verdict, history), (Verdict::Again(Duration::from_millis(100)), History::default()));
-        let too_large = dispatch::Error::Publish(broker::Error::TooLarge { what, bound });
-        assert_eq!(judge(&too_large, &rules(Backoff::Fixed), &mut history, 0.5), Verdict::GiveUp);
-    }
-
-    fn died() -> dispatch::Error {
-        dispatch::Error::Host(HostError::WorkerDied("signal 9".to_owned()))
+    fn a_broker_that_cannot_take_emits_costs_no_attempt_and_one_that_never_can_is_final() {
+        let bounded = |full| {
+            let (what, bound) = ("a queue".to_owned(), "2 messages".to_owned());
+            let error =
+                if full { broker::Error::Full { what, bound } } else { broker::Error::TooLarge { what, bound } };
+            Fault::from(dispatch::Error::Publish(error))
+        };
+        let unavailable = || dispatch::Error::Publish(broker::Error::Unavailable("the disk is full".to_owned())).into();
+        let mut trial = Trial::default();
+        let mut judge = |fault: Fault| judge(&fault, &rules(Backoff::Exponential), &mut trial, 0.5);
+        let waits = [bounded(true), unavailable(), unavailable(), unavailable(), unavailable()].map(&mut judge);
+        assert_eq!(waits, [100, 200, 400, 500, 500].map(|wait| Verdict::Again(Duration::from_millis(wait))));
+        assert_eq!(judge(bounded(false)), Verdict::GiveUp);
+        assert_eq!(trial.history.attempts, 1);
     }
 
     #[test]
     fn a_death_in_company_costs_no_attempt_and_only_the_second_one_alone_is_final() {
-        let mut history = History::default();
-        let mut judge = || (judge(&died(), &rules(Backoff::Fixed), &mut history, 0.5), history);
+        let died = || Fault::from(dispatch::Error::Host(HostError::WorkerDied("signal 9".to_owned())));
+        let mut trial = Trial::default();
+        let mut judge = || (judge(&died(), &rules(Backoff::Fixed), &mut trial, 0.5), trial);
         let (verdict, after) = judge();
-        assert_eq!((verdict, after.attempts, is_suspect(&after)), (Verdict::Again(Duration::ZERO), 0, true));
+        assert_eq!((verdict, after.history.attempts, after.is_suspect()), (Verdict::Again(Duration::ZERO), 0, true));
         let (verdict, after) = judge();
-        assert_eq!((verdict, after.deaths_alone), (Verdict::Again(Duration::from_millis(100)), 1));
-        assert!(!describe(&after, &died()).contains("kills its worker"));
+        assert_eq!((verdict, after.history.deaths_alone), (Verdict::Again(Duration::from_millis(100)), 1));
+        assert!(!after.describe(&died()).contains("kills its worker"));
         let (verdict, after) = judge();
-        assert_eq!((verdict, after.attempts), (Verdict::GiveUp, 0));
-        assert!(describe(&after, &died()).contains("kills its worker"));
+        assert_eq!((verdict, after.history.attempts), (Verdict::GiveUp, 0));
+        assert!(after.describe(&died()).contains("kills its worker"));
     }
 
     #[test]
     fn a_worker_that_is_ended_for_others_costs_nothing_unless_it_happens_again_and_again() {
-        let error = dispatch::Error::Host(HostError::WorkerEnded("another handler blocked it"));
-        let mut history = History::default();
+        let fault = Fault::from(dispatch::Error::Host(HostError::WorkerEnded("another handler blocked it")));
+        let mut trial = Trial::default();
         let mut suspect = || {
-            assert!(matches!(judge(&error, &rules(Backoff::Fixed), &mut history, 0.5), Verdict::Again(_)));
-            is_suspect(&history)
+            assert!(matches!(judge(&fault, &rules(Backoff::Fixed), &mut trial, 0.5), Verdict::Again(_)));
+            trial.is_suspect()
         };
         assert_eq!([suspect(), suspect(), suspect()], [false, false, true]);
-        assert_eq!((history.attempts, history.deaths, history.deaths_alone), (0, 0, 0));
+        assert_eq!(trial.history, History { endings: 3, ..History::default() });
+    }
+
+    #[test]
+    fn marks_of_an_earlier_process_make_a_suspect() {
+        assert!(Trial::new(History { deaths: 1, ..History::default() }).is_suspect());
     }
 }

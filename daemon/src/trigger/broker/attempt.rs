@@ -1,0 +1,155 @@
+//! How is a message run once? With the version that is current when it starts.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use rohas_adapters::broker::Subscription;
+use rohas_handlers_host::Input;
+use rohas_handlers_host::invocation::EventInput;
+use rohas_telemetry::Kind;
+
+use crate::app::App;
+use crate::dispatch::{self, Room, Work};
+use crate::recorder::Recorder;
+use crate::trigger::broker::message::Message;
+use crate::version::{DeliveryRules, EventRoute, HandlerRef, Version};
+
+/// Runs messages. There is one for the daemon and one for tests of the consumer's loop.
+pub(super) trait Runner: Send {
+    /// What the attempts that begin together share.
+    type Route: Clone + Send;
+
+    /// How messages are to be delivered now; `None` when nothing declares the subscription any more.
+    fn rules(&mut self) -> Option<&DeliveryRules>;
+
+    /// What attempts that begin now need. It must not outlive them: it keeps a version alive.
+    fn route(&self) -> Option<Self::Route>;
+
+    /// Runs a message once. Whatever happens, it comes back.
+    fn attempt(route: Self::Route, message: Message) -> impl Future<Output = Ended> + Send + 'static;
+}
+
+/// A message after an attempt.
+pub(super) struct Ended {
+    pub(super) message: Message,
+    pub(super) outcome: Result<(), Fault>,
+}
+
+/// Why an attempt did not handle its message.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    #[error(transparent)]
+    Dispatch(Box<dispatch::Error>),
+    #[error("internal error: it panicked")]
+    Panicked,
+}
+
+impl From<dispatch::Error> for Fault {
+    fn from(error: dispatch::Error) -> Self {
+        Self::Dispatch(Box::new(error))
+    }
+}
+
+impl Fault {
+    /// Stable code, as in error bodies.
+    pub(super) fn code(&self) -> &str {
+        match self {
+            Self::Dispatch(error) => error.stable_code(),
+            Self::Panicked => "internal",
+        }
+    }
+
+    pub(super) fn traceback(&self) -> Option<&str> {
+        match self {
+            Self::Dispatch(error) => error.traceback(),
+            Self::Panicked => None,
+        }
+    }
+}
+
+/// Runs messages of one subscription with whatever version is current.
+pub(super) struct Current {
+    app: Arc<App>,
+    subscription: Subscription,
+    /// The version that `rules` was looked up in.
+    version: u64,
+    rules: Option<DeliveryRules>,
+}
+
+impl Current {
+    pub(super) fn new(app: Arc<App>, subscription: Subscription) -> Self {
+        Self { app, subscription, version: 0, rules: None }
+    }
+}
+
+/// What attempts of one subscription need of a version.
+pub(super) struct Route {
+    app: Arc<App>,
+    version: Arc<Version>,
+    event: Arc<EventRoute>,
+    handler: HandlerRef,
+}
+
+impl Runner for Current {
+    type Route = Arc<Route>;
+
+    fn rules(&mut self) -> Option<&DeliveryRules> {
+        let version = self.app.version_number();
+        if version != self.version {
+            self.version = version;
+            self.rules = self.route().map(|route| route.event.delivery.clone());
+        }
+        self.rules.as_ref()
+    }
+
+    fn route(&self) -> Option<Arc<Route>> {
+        let version = self.app.current();
+        let event = Arc::clone(version.events.get(&self.subscription.event)?);
+        let handler = event.handlers.iter().find(|handler| handler.name == self.subscription.handler)?.clone();
+        Some(Arc::new(Route { app: Arc::clone(&self.app), version, event, handler }))
+    }
+
+    async fn attempt(route: Arc<Route>, message: Message) -> Ended {
+        let attempt = AssertUnwindSafe(route.attempt(&message)).catch_unwind().await;
+        let outcome = attempt.unwrap_or(Err(Fault::Panicked));
+        Ended { message, outcome }
+    }
+}
+
+impl Route {
+    async fn attempt(&self, message: &Message) -> Result<(), Fault> {
+        // One that kills every worker would take those that run beside it along, again and again. One such at a time, or they
+        // would take all workers. The semaphore is never closed.
+        let alone = message.trial.is_suspect();
+        let _one_at_a_time = if alone { self.app.quarantine.acquire().await.ok() } else { None };
+        let envelope = &message.delivery.envelope;
+        let mut recorder = Recorder::begin(Kind::Delivery, &self.event.name, envelope.trace);
+        let attempt = message.trial.runs() + 1;
+        recorder.attempt(attempt, envelope.id);
+        let work = Work {
+            version: &self.version,
+            handler: &self.handler,
+            triggers: &self.event.triggers,
+            cause: envelope.id,
+            hops: envelope.hops,
+            attempt,
+            alone,
+            timeout: self.event.delivery.timeout,
+            input: Input::Event(EventInput {
+                id: envelope.id.to_string(),
+                time: envelope.time,
+                key: envelope.key.clone(),
+                event: Arc::clone(&envelope.event),
+            }),
+            body: envelope.data.clone(),
+            room: Room::Try,
+        };
+        let outcome = dispatch::run(work, &self.app.brokers, &mut recorder).await;
+        if let Err(error) = &outcome {
+            error.record(&mut recorder);
+        }
+        recorder.finish(&self.app.telemetry);
+        outcome.map(|_reply| ()).map_err(Fault::from)
+    }
+}

@@ -1,0 +1,62 @@
+//! What does a subscription keep of a message between its arrival and its end?
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rohas_adapters::broker::{Delivery, Failure, Obituary};
+
+use crate::trigger::broker::lanes::Entry;
+use crate::trigger::broker::pump::FIRST_PAUSE;
+use crate::trigger::broker::retry::Trial;
+
+/// A message that a subscription holds.
+pub(super) struct Message {
+    /// The message as it arrived.
+    pub(super) delivery: Delivery,
+    /// What it has been through, earlier deliveries included.
+    pub(super) trial: Trial,
+    /// The first of its attempts that failed here.
+    pub(super) first: Option<Box<Failure>>,
+    /// Why it is given up, when it is: it only waits to be kept among the dead letters.
+    pub(super) obituary: Option<Box<Obituary>>,
+    /// When the broker is told again that it is given up, if it cannot take that.
+    pub(super) pause: Duration,
+}
+
+impl Message {
+    pub(super) fn new(delivery: Delivery) -> Self {
+        let trial = Trial::new(delivery.history);
+        Self { delivery, trial, first: None, obituary: None, pause: FIRST_PAUSE }
+    }
+
+    /// Takes note of an attempt that failed and is not the last.
+    pub(super) fn note(&mut self, failure: Failure) {
+        self.first.get_or_insert_with(|| Box::new(failure));
+    }
+
+    /// Takes note of the attempt that was the last.
+    pub(super) fn give_up(&mut self, last: Failure) {
+        let first = self.first.take().map_or_else(|| last.clone(), |first| *first);
+        self.obituary = Some(Box::new(Obituary { history: self.trial.history, first, last }));
+    }
+}
+
+impl Entry for Message {
+    fn key(&self) -> Option<&Arc<str>> {
+        self.delivery.key()
+    }
+
+    fn size(&self) -> usize {
+        self.delivery.size()
+    }
+}
+
+impl Entry for Delivery {
+    fn key(&self) -> Option<&Arc<str>> {
+        self.envelope.key.as_ref()
+    }
+
+    fn size(&self) -> usize {
+        self.envelope.size()
+    }
+}

@@ -1,0 +1,308 @@
+//! Where are a subscription's messages between its broker and its handler, and what is its broker being told?
+//!
+//! A message keeps its slot and its lane until its broker has answered what became of it, so handlers run again at most for
+//! what was in flight.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use rohas_adapters::broker::{Consumer, Delivery, Error, Failure, Subscription};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::trigger::broker::attempt::{Ended, Fault};
+use crate::trigger::broker::lanes::Lanes;
+use crate::trigger::broker::leases::Leases;
+use crate::trigger::broker::message::Message;
+use crate::trigger::broker::retry::{self, Verdict};
+use crate::version::DeliveryRules;
+
+/// Longer waits of messages without a key are the broker's business: they need no lane.
+const LONG_WAIT: Duration = Duration::from_secs(10);
+
+/// Pauses after which a broker that failed is asked again.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// One subscription's messages on their way from the broker and back.
+pub(super) struct Pump {
+    subscription: Subscription,
+    consumer: Arc<dyn Consumer>,
+    stop: CancellationToken,
+    lanes: Lanes<Message, Instant>,
+    leases: Leases,
+    pub(super) fetching: Option<BoxFuture<'static, Result<Vec<Delivery>, Error>>>,
+    /// When the broker is asked again after it failed to hand out messages, and the pause before that.
+    fetch_outage: Option<(Instant, Duration)>,
+    /// Handled, and not yet given to the broker to ack.
+    handled: Vec<Delivery>,
+    /// All that was handled since the broker was last told.
+    pub(super) acking: Option<BoxFuture<'static, Acked>>,
+    /// How long what could not be acked keeps its slots.
+    ack_pause: Duration,
+    /// What goes back or is given up.
+    pub(super) settling: FuturesUnordered<BoxFuture<'static, Settled>>,
+    pub(super) extending: Option<BoxFuture<'static, ()>>,
+    /// Nothing begins any more.
+    draining: bool,
+}
+
+/// Messages that the broker was told to be handled.
+pub(super) struct Acked {
+    deliveries: Vec<Delivery>,
+    failed: bool,
+}
+
+/// A message that its broker was to take, and whether it did.
+pub(super) struct Settled {
+    message: Message,
+    /// Unless it did, when the message is to run again, or its end to be told again; `None` when it is the broker's anyway.
+    again: Option<Duration>,
+    result: Result<(), Error>,
+}
+
+/// The end of an operation that may be under way.
+pub(super) async fn resolved<T>(operation: &mut Option<BoxFuture<'static, T>>) -> T {
+    let Some(running) = operation else { return std::future::pending().await };
+    let output = running.await;
+    *operation = None;
+    output
+}
+
+impl Pump {
+    pub(super) fn new(subscription: Subscription, consumer: Arc<dyn Consumer>, stop: CancellationToken) -> Self {
+        Self {
+            subscription,
+            leases: Leases::new(consumer.lease()),
+            consumer,
+            stop,
+            lanes: Lanes::new(),
+            fetching: None,
+            fetch_outage: None,
+            handled: Vec::new(),
+            acking: None,
+            ack_pause: FIRST_PAUSE,
+            settling: FuturesUnordered::new(),
+            extending: None,
+            draining: false,
+        }
+    }
+
+    /// The next message to run. Those that only wait to become dead letters are given to the broker.
+    pub(super) fn next(&mut self, concurrency: usize) -> Option<Message> {
+        loop {
+            let message = self.lanes.next(Instant::now(), concurrency)?;
+            if message.obituary.is_none() {
+                return Some(message);
+            }
+            self.bury(message);
+        }
+    }
+
+    /// Asks for more messages if there is room for them.
+    pub(super) fn fetch(&mut self, concurrency: usize) {
+        let paused = self.fetch_outage.is_some_and(|(until, _)| until > Instant::now());
+        let room = self.lanes.room(concurrency);
+        if room > 0 && !paused && self.fetching.is_none() {
+            let consumer = Arc::clone(&self.consumer);
+            self.fetching = Some(async move { consumer.next(room).await }.boxed());
+        }
+    }
+
+    pub(super) fn fetched(&mut self, deliveries: Vec<Delivery>) {
+        if self.fetch_outage.take().is_some() {
+            tracing::info!(subscription = %self.subscription, "the broker hands out messages again");
+        }
+        self.leases.take(&deliveries);
+        deliveries.into_iter().for_each(|delivery| self.lanes.push(Message::new(delivery)));
+    }
+
+    pub(super) fn fetch_failed(&mut self, error: &Error) {
+        let pause = if let Some((_, pause)) = self.fetch_outage {
+            longer(pause)
+        } else {
+            let subscription = &self.subscription;
+            tracing::error!(%subscription, %error, "the broker hands out no messages; it is asked until it does");
+            FIRST_PAUSE
+        };
+        self.fetch_outage = Some((Instant::now() + pause, pause));
+    }
+
+    /// When the loop must look again because of the time alone.
+    pub(super) fn wake_at(&self, concurrency: Option<usize>) -> Option<Instant> {
+        // What is due while all slots are taken waits for a slot.
+        let free = concurrency.is_some_and(|concurrency| self.lanes.running() < concurrency);
+        let due = if free { self.lanes.next_due() } else { None };
+        let fetch = self.fetch_outage.map(|(until, _)| until).filter(|until| *until > Instant::now());
+        let lease = if self.extending.is_none() { self.leases.due() } else { None };
+        [due, fetch, lease].into_iter().flatten().min()
+    }
+
+    pub(super) fn extend_leases(&mut self) {
+        if self.extending.is_some() {
+            return;
+        }
+        let Some(deliveries) = self.leases.renew(Instant::now()) else { return };
+        let (consumer, subscription) = (Arc::clone(&self.consumer), self.subscription.clone());
+        let extending = async move {
+            if let Err(error) = consumer.extend(&deliveries).await {
+                tracing::warn!(%subscription, %error, "leases could not be extended; messages may be handed out twice");
+            }
+        };
+        self.extending = Some(extending.boxed());
+    }
+
+    /// Takes a message after an attempt.
+    pub(super) fn ended(&mut self, ended: Ended, rules: Option<&DeliveryRules>) {
+        let Ended { mut message, outcome } = ended;
+        let Err(fault) = outcome else {
+            self.handled.push(message.delivery);
+            return;
+        };
+        // Nothing declares it any more: the rules of another day decide.
+        let Some(rules) = rules else { return self.put_back(message) };
+        let (subscription, attempt) = (&self.subscription, message.trial.runs() + 1);
+        let verdict = retry::judge(&fault, rules, &mut message.trial, fastrand::f64());
+        let again = matches!(verdict, Verdict::Again(_));
+        tracing::warn!(%subscription, attempt, error = %fault, again, "a handler failed");
+        match verdict {
+            Verdict::Again(delay) => {
+                message.note(failure(&fault, fault.to_string()));
+                self.run_again(message, delay);
+            }
+            Verdict::GiveUp => {
+                let (id, attempts) = (message.delivery.envelope.id, message.trial.runs());
+                let error = message.trial.describe(&fault);
+                tracing::error!(%subscription, %id, attempts, error, "a message was given up");
+                message.give_up(failure(&fault, error));
+                self.bury(message);
+            }
+            Verdict::Return => self.put_back(message),
+        }
+    }
+
+    fn run_again(&mut self, message: Message, delay: Duration) {
+        if self.draining {
+            self.put_back(message);
+        } else if delay > LONG_WAIT && message.delivery.envelope.key.is_none() {
+            self.nack(message, delay);
+        } else {
+            self.lanes.wait(Instant::now() + delay, message);
+        }
+    }
+
+    /// Gives a message back as it is.
+    pub(super) fn put_back(&mut self, message: Message) {
+        self.nack(message, Duration::ZERO);
+    }
+
+    fn nack(&mut self, message: Message, delay: Duration) {
+        let consumer = Arc::clone(&self.consumer);
+        let nacking = async move {
+            let result = consumer.nack(&message.delivery, message.trial.history, delay).await;
+            let again = (!delay.is_zero()).then_some(delay);
+            Settled { message, again, result }
+        };
+        self.settling.push(nacking.boxed());
+    }
+
+    /// Has the broker keep a message that is given up among the dead letters.
+    fn bury(&mut self, mut message: Message) {
+        let consumer = Arc::clone(&self.consumer);
+        let burying = async move {
+            let result = match &message.obituary {
+                Some(obituary) => consumer.dead_letter(&message.delivery, obituary).await,
+                None => Ok(()),
+            };
+            let pause = message.pause;
+            message.pause = longer(pause);
+            Settled { message, again: Some(pause), result }
+        };
+        self.settling.push(burying.boxed());
+    }
+
+    pub(super) fn settled(&mut self, settled: Settled) {
+        let Settled { message, again, result } = settled;
+        let Err(error) = result else { return self.release(&message.delivery) };
+        let (subscription, id) = (&self.subscription, message.delivery.envelope.id);
+        match again {
+            Some(again) if !self.draining => {
+                let dead = message.obituary.is_some();
+                tracing::error!(%subscription, %id, %error, dead, "the broker could not take a message; it is held until it can");
+                self.lanes.wait(Instant::now() + again, message);
+            }
+            _ => {
+                tracing::warn!(%subscription, %id, %error, "a message could not be put back; it comes again at the broker's own time");
+                self.release(&message.delivery);
+            }
+        }
+    }
+
+    /// Tells the broker of all that was handled since it was last told, unless that is still under way.
+    pub(super) fn ack(&mut self) {
+        if self.acking.is_some() || self.handled.is_empty() {
+            return;
+        }
+        let deliveries = std::mem::take(&mut self.handled);
+        let (consumer, stop, subscription) = (Arc::clone(&self.consumer), self.stop.clone(), self.subscription.clone());
+        let pause = self.ack_pause;
+        let acking = async move {
+            let Err(error) = consumer.ack(&deliveries).await else { return Acked { deliveries, failed: false } };
+            let count = deliveries.len();
+            tracing::warn!(%subscription, count, %error, "messages could not be acked; they will be handed out again");
+            // They keep their slots for a while, or handlers would run in circles.
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = stop.cancelled() => {}
+            }
+            Acked { deliveries, failed: true }
+        };
+        self.acking = Some(acking.boxed());
+    }
+
+    pub(super) fn acked(&mut self, acked: Acked) {
+        let Acked { deliveries, failed } = acked;
+        self.ack_pause = if failed { longer(self.ack_pause) } else { FIRST_PAUSE };
+        for delivery in deliveries {
+            self.release(&delivery);
+        }
+    }
+
+    /// Nothing begins any more: what waits goes back, what could not be given up yet is given up.
+    pub(super) fn return_all(&mut self) {
+        self.draining = true;
+        self.fetching = None;
+        for message in self.lanes.clear() {
+            if message.obituary.is_some() { self.bury(message) } else { self.put_back(message) }
+        }
+    }
+
+    /// Whether the broker has not been told of everything yet.
+    pub(super) fn is_finishing(&self) -> bool {
+        !self.handled.is_empty() || self.acking.is_some() || !self.settling.is_empty()
+    }
+
+    /// The message is the broker's again.
+    fn release(&mut self, delivery: &Delivery) {
+        self.leases.release(delivery);
+        if !self.draining {
+            self.lanes.finish(delivery);
+        }
+    }
+}
+
+fn longer(pause: Duration) -> Duration {
+    (pause * 2).min(LONGEST_PAUSE)
+}
+
+fn failure(fault: &Fault, message: String) -> Failure {
+    Failure {
+        at: SystemTime::now(),
+        code: fault.code().to_owned(),
+        message,
+        traceback: fault.traceback().map(str::to_owned),
+    }
+}
