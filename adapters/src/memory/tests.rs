@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::broker::{Broker, Consumer, Error, Failure, History, Obituary, Publication, Subscription};
+use crate::broker::{Broker, Consumer, Error, Failure, History, Obituary, Publication, Seen, Subscription};
 use crate::envelope::{Envelope, TraceContext};
 use crate::memory::{Memory, Options};
 
@@ -199,4 +199,113 @@ async fn a_retired_subscription_holds_nobody_up_and_keeps_what_it_has() {
     ack(&consumer, delivery).await;
     broker.try_publish(vec![publication("E", "3")]).await.unwrap();
     assert_eq!(next(&consumer).await.envelope.data, "3");
+}
+
+#[tokio::test]
+async fn a_publisher_in_line_at_one_queue_holds_nothing_at_others() {
+    let broker = memory(1);
+    let full = subscribe(&broker, "Full", "h").await;
+    let free = subscribe(&broker, "Free", "h").await;
+    broker.publish(vec![publication("Full", "1")]).await.unwrap();
+    let mut both = Box::pin(broker.publish(vec![publication("Free", "2"), publication("Full", "2")]));
+    assert!(futures_poll_once(&mut both).await.is_none());
+    let mut other = Box::pin(broker.publish(vec![publication("Free", "3")]));
+    futures_poll_once(&mut other).await.expect("room that nobody holds").unwrap();
+
+    let first = next(&full).await;
+    ack(&full, first).await;
+    assert!(futures_poll_once(&mut both).await.is_none(), "now there is no room at the other queue");
+    let third = next(&free).await;
+    assert_eq!(third.envelope.data, "3");
+    ack(&free, third).await;
+    futures_poll_once(&mut both).await.expect("room at both").unwrap();
+    assert_eq!(
+        (next(&free).await.envelope.data.as_ref(), next(&full).await.envelope.data.as_ref()),
+        (&b"2"[..], &b"2"[..])
+    );
+}
+
+#[tokio::test]
+async fn publishers_have_their_turn_in_the_order_of_their_arrival() {
+    let broker = memory(2);
+    let consumer = subscribe(&broker, "E", "a").await;
+    broker.publish(vec![publication("E", "1"), publication("E", "2")]).await.unwrap();
+    let mut large = Box::pin(broker.publish(vec![publication("E", "3"), publication("E", "4")]));
+    assert!(futures_poll_once(&mut large).await.is_none());
+    let mut small = Box::pin(broker.publish(vec![publication("E", "5")]));
+    assert!(futures_poll_once(&mut small).await.is_none());
+    let first = next(&consumer).await;
+    ack(&consumer, first).await;
+    assert!(futures_poll_once(&mut small).await.is_none(), "the larger one came first");
+    drop(large);
+    futures_poll_once(&mut small).await.expect("it gave up its place").unwrap();
+    assert_eq!(next(&consumer).await.envelope.data, "2");
+    assert_eq!(next(&consumer).await.envelope.data, "5");
+}
+
+#[tokio::test]
+async fn publishers_in_line_at_a_subscription_that_is_retired_go_on() {
+    let broker = memory(1);
+    let subscription = Subscription { event: "E".into(), handler: "a".into() };
+    let _consumer = broker.subscribe(&subscription).await.unwrap();
+    broker.publish(vec![publication("E", "1")]).await.unwrap();
+    let mut waiting = Box::pin(broker.publish(vec![publication("E", "2")]));
+    assert!(futures_poll_once(&mut waiting).await.is_none());
+    broker.retire(&subscription).await.unwrap();
+    futures_poll_once(&mut waiting).await.expect("nobody to wait for").unwrap();
+}
+
+#[tokio::test]
+async fn bytes_are_bounded_too() {
+    let broker = Memory::new(Options { buffer_size: 100, max_bytes: 5000 });
+    let _consumer = subscribe(&broker, "E", "a").await;
+    let large = "x".repeat(2000);
+    broker.try_publish(vec![publication("E", &large), publication("E", &large)]).await.unwrap();
+    assert!(matches!(broker.try_publish(vec![publication("E", &large)]).await, Err(Error::Full { .. })));
+    let larger = broker.publish(vec![publication("E", &"x".repeat(6000))]).await;
+    assert!(matches!(larger, Err(Error::TooLarge { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn delayed_messages_have_a_bound_of_their_own() {
+    let broker = memory(1);
+    let consumer = subscribe(&broker, "E", "a").await;
+    let late =
+        |data: &str| Publication { due: Some(SystemTime::now() + Duration::from_secs(60)), ..publication("E", data) };
+    broker.try_publish(vec![late("1")]).await.unwrap();
+    assert!(matches!(broker.try_publish(vec![late("2")]).await, Err(Error::Full { .. })));
+    broker.try_publish(vec![publication("E", "now")]).await.unwrap();
+    assert_eq!(next(&consumer).await.envelope.data, "now");
+    assert_eq!(next(&consumer).await.envelope.data, "1");
+    broker.try_publish(vec![late("2")]).await.unwrap();
+}
+
+#[tokio::test]
+async fn messages_that_rest_make_no_room_for_more() {
+    let broker = memory(1);
+    let consumer = subscribe(&broker, "E", "a").await;
+    broker.try_publish(vec![publication("E", "1")]).await.unwrap();
+    let delivery = next(&consumer).await;
+    consumer.nack(&delivery, History::default(), Duration::from_secs(60)).await.unwrap();
+    assert!(matches!(broker.try_publish(vec![publication("E", "2")]).await, Err(Error::Full { .. })));
+}
+
+#[tokio::test]
+async fn closing_ends_everybody_who_waits() {
+    let broker = memory(1);
+    let consumer = subscribe(&broker, "E", "a").await;
+    let mut tail = broker.tail(None, None).await.unwrap();
+    broker.publish(vec![publication("E", "1")]).await.unwrap();
+    let _taken = next(&consumer).await;
+    assert!(matches!(tail.next().await, Some(Seen::Message(_))));
+    let mut publishing = Box::pin(broker.publish(vec![publication("E", "2")]));
+    let mut asking = Box::pin(consumer.next(1));
+    let mut looking = tail.next();
+    assert!(futures_poll_once(&mut publishing).await.is_none());
+    assert!(futures_poll_once(&mut asking).await.is_none());
+    assert!(futures_poll_once(&mut looking).await.is_none());
+    broker.close().await.unwrap();
+    assert!(matches!(publishing.await, Err(Error::Unavailable(_))));
+    assert!(matches!(asking.await, Err(Error::Closed(_))));
+    assert!(looking.await.is_none());
 }
