@@ -143,3 +143,24 @@ impl Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Subscription;
+
+    #[test]
+    fn acks_that_could_not_be_written_are_handed_out_again_and_what_moved_stays_in_flight() {
+        let subscription = Subscription { event: "E".into(), handler: "a".into() };
+        let sub = Arc::new(Sub::new(1, subscription, Arc::new(Topic::new(1, "E".into(), 9))));
+        sub.cursor().take(0..4);
+        sub.cursor().returned.insert((5, 7));
+        assert!(sub.cursor().take_due((5, 7)));
+        let finished = |run, returned| Finished { runs: std::iter::once(run).collect(), returned };
+        for change in [Change::Acked(finished(0..2, vec![(5, 7)])), Change::Moved(finished(2..3, Vec::new()))] {
+            Effect { sub: Arc::clone(&sub), change }.undo();
+        }
+        let cursor = sub.cursor();
+        assert_eq!((cursor.wanted(4, 9), cursor.due(5, 9), cursor.in_flight()), (Some(0..2), vec![(5, 7)], 2));
+    }
+}
