@@ -17,7 +17,7 @@ use crate::version::Version;
 
 /// The parts of a daemon that outlive reloads.
 pub(crate) struct App {
-    pub(crate) brokers: Brokers,
+    pub(crate) brokers: Arc<Brokers>,
     pub(crate) telemetry: Handle,
     /// Every task that must have ended before the daemon does.
     pub(crate) tracker: TaskTracker,
@@ -47,7 +47,7 @@ impl App {
     /// # Errors
     /// When a broker refuses a subscription.
     pub(crate) async fn start(
-        brokers: Brokers,
+        brokers: Arc<Brokers>,
         telemetry: Handle,
         tracker: TaskTracker,
         version: Arc<Version>,

@@ -1,12 +1,15 @@
 //! Which broker carries which event? The settings name them; an event chooses one with `adapter:`.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rohas_adapters::broker::{Broker, Consumer, Error, Publication, Subscription};
 use rohas_adapters::memory::{self, Memory};
+use rohas_adapters::rocksdb::{self, RocksDb};
 use rohas_config::schema::Schema;
-use rohas_config::settings::{Adapter, Settings};
+use rohas_config::settings::{self, Adapter, Settings};
+use tokio::task::{JoinError, spawn_blocking};
 
 /// All brokers of a daemon. They outlive reloads: what they hold belongs to no version.
 pub(crate) struct Brokers {
@@ -17,10 +20,33 @@ pub(crate) struct Brokers {
 }
 
 impl Brokers {
-    pub(crate) fn new(settings: &Settings) -> Self {
-        let named = settings.adapters.iter().map(|(name, adapter)| (name.clone(), adapter));
-        let all = std::iter::once((String::new(), &settings.adapter)).chain(named);
-        Self { brokers: all.map(|(name, adapter)| (name, open(adapter))).collect(), names: RwLock::default() }
+    /// Opens all brokers of the project at `root`.
+    ///
+    /// # Errors
+    /// When a store does not open; the error names it and the remedy.
+    pub(crate) async fn open(root: &Path, settings: &Settings) -> Result<Self, OpenError> {
+        Self::of(adapters(settings), root).await
+    }
+
+    /// Opens those that keep events on disk: what a project has when no daemon runs it.
+    ///
+    /// # Errors
+    /// When a store does not open; the error names it and the remedy.
+    pub(crate) async fn open_durable(root: &Path, settings: &Settings) -> Result<Self, OpenError> {
+        Self::of(adapters(settings).filter(|(_, adapter)| is_durable(adapter)), root).await
+    }
+
+    async fn of(adapters: impl Iterator<Item = (String, &Adapter)>, root: &Path) -> Result<Self, OpenError> {
+        let mut brokers = HashMap::new();
+        for (name, adapter) in adapters {
+            brokers.insert(name, open(adapter, root).await?);
+        }
+        Ok(Self { brokers, names: RwLock::default() })
+    }
+
+    /// Whether a project keeps any of its events on disk.
+    pub(crate) fn has_durable(settings: &Settings) -> bool {
+        adapters(settings).any(|(_, adapter)| is_durable(adapter))
     }
 
     #[cfg(test)]
@@ -77,6 +103,35 @@ impl Brokers {
         Ok(())
     }
 
+    /// Lets nothing new enter what the schema ceased to declare while no daemon ran.
+    ///
+    /// # Errors
+    /// When a broker fails.
+    pub(crate) async fn retire_undeclared(&self, schema: &Schema) -> Result<(), Error> {
+        for (name, broker) in self.all() {
+            for status in broker.status().await?.into_iter().filter(|status| status.declared) {
+                let Subscription { event, handler } = &status.subscription;
+                let handlers = schema.events.get(&**event).map(|event| event.handlers.as_slice()).unwrap_or_default();
+                let is_declared = handlers.iter().any(|declared| **declared == **handler);
+                if !is_declared || self.name_in(schema, event) != name {
+                    broker.retire(&status.subscription).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is still to be written. Called once, when nobody consumes or publishes any more.
+    ///
+    /// # Errors
+    /// When something could not be written.
+    pub(crate) async fn close(&self) -> Result<(), Error> {
+        for (_, broker) in self.all() {
+            broker.close().await?;
+        }
+        Ok(())
+    }
+
     /// All brokers by their names, in that order.
     pub(crate) fn all(&self) -> Vec<(&str, &Arc<dyn Broker>)> {
         let mut all: Vec<_> = self.brokers.iter().map(|(name, broker)| (name.as_str(), broker)).collect();
@@ -84,8 +139,12 @@ impl Brokers {
         all
     }
 
-    /// The broker that carries an event.
-    pub(crate) fn of(&self, event: &str) -> &Arc<dyn Broker> {
+    /// The broker that carries an event, if it is among those that were opened.
+    pub(crate) fn carrier(&self, event: &str) -> Option<&Arc<dyn Broker>> {
+        self.brokers.get(&self.name(event))
+    }
+
+    fn of_event(&self, event: &str) -> &Arc<dyn Broker> {
         &self.brokers[&self.name(event)]
     }
 
@@ -93,7 +152,7 @@ impl Brokers {
     pub(crate) fn divide(&self, publications: Vec<Publication>) -> Vec<(&Arc<dyn Broker>, Vec<Publication>)> {
         let mut parts: Vec<(&Arc<dyn Broker>, Vec<Publication>)> = Vec::new();
         for publication in publications {
-            let broker = self.of(&publication.envelope.event);
+            let broker = self.of_event(&publication.envelope.event);
             match parts.iter_mut().find(|(known, _)| Arc::ptr_eq(known, broker)) {
                 Some((_, part)) => part.push(publication),
                 None => parts.push((broker, vec![publication])),
@@ -103,11 +162,50 @@ impl Brokers {
     }
 }
 
-fn open(adapter: &Adapter) -> Arc<dyn Broker> {
+/// Why the brokers of a project do not open.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error(transparent)]
+    RocksDb(#[from] rocksdb::OpenError),
+    #[error("opening the event store failed")]
+    Lost(#[from] JoinError),
+}
+
+/// All adapters by name; the empty name is `[adapter]`.
+fn adapters(settings: &Settings) -> impl Iterator<Item = (String, &Adapter)> {
+    let named = settings.adapters.iter().map(|(name, adapter)| (name.clone(), adapter));
+    std::iter::once((String::new(), &settings.adapter)).chain(named)
+}
+
+fn is_durable(adapter: &Adapter) -> bool {
+    match adapter {
+        Adapter::Memory(_) => false,
+        Adapter::RocksDb(_) => true,
+    }
+}
+
+async fn open(adapter: &Adapter, root: &Path) -> Result<Arc<dyn Broker>, OpenError> {
     match adapter {
         Adapter::Memory(settings) => {
             let buffer_size = usize::try_from(settings.buffer_size.get()).unwrap_or(usize::MAX);
-            Arc::new(Memory::new(memory::Options { buffer_size, ..memory::Options::default() }))
+            Ok(Arc::new(Memory::new(memory::Options { buffer_size, ..memory::Options::default() })))
         }
+        Adapter::RocksDb(settings) => {
+            let options = rocksdb_options(settings, root);
+            // It reads what is stored, which may take seconds.
+            Ok(Arc::new(spawn_blocking(move || RocksDb::open(options)).await??))
+        }
+    }
+}
+
+fn rocksdb_options(settings: &settings::RocksDb, root: &Path) -> rocksdb::Options {
+    rocksdb::Options {
+        durability: match settings.durability {
+            settings::Durability::Disk => rocksdb::Durability::Disk,
+            settings::Durability::Process => rocksdb::Durability::Process,
+        },
+        max_bytes: settings.max_bytes.as_u64(),
+        retention: settings.retention,
+        ..rocksdb::Options::new(settings.directory(root))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rohas_config::schema::Schema;
+use rohas_config::settings::Settings;
 use rohas_handlers_host::load::Report;
 use rohas_telemetry::Service;
 use tokio::task::spawn_blocking;
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
-use crate::brokers::Brokers;
+use crate::brokers::{self, Brokers};
 use crate::control;
 use crate::lock::Lock;
 use crate::project::{Project, Sound, Unsound};
@@ -55,6 +56,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Workers(#[from] workers::Error),
     #[error(transparent)]
+    Brokers(#[from] brokers::OpenError),
+    #[error(transparent)]
     Broker(#[from] rohas_adapters::broker::Error),
     #[error("cannot watch the project")]
     Watch(#[from] notify::Error),
@@ -75,7 +78,7 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Error> {
     plan.screen.warnings(&sound);
 
     let settings = Arc::clone(&sound.settings);
-    let (telemetry, service) = rohas_telemetry::open(telemetry_options(&plan.project, &sound))?;
+    let (telemetry, service) = rohas_telemetry::open(telemetry_options(&plan.project, &settings))?;
     let address = settings.server.host.with_port(settings.server.port);
     let listener = Listener::bind(&settings.server, plan.development)
         .await
@@ -92,7 +95,9 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Error> {
     if broken && !plan.development {
         return Err(Error::Handlers);
     }
-    let (app, subscriptions) = App::start(Brokers::new(&settings), telemetry, tracker, version).await?;
+    let brokers = Brokers::open(&plan.project.root, &settings).await?;
+    brokers.retire_undeclared(&version.schema).await?;
+    let (app, subscriptions) = App::start(Arc::new(brokers), telemetry, tracker, version).await?;
     let control = control::Socket::bind(&plan.project.root, bound)
         .map_err(|(path, source)| Error::Control { path: path.display().to_string(), source })?;
     app.tracker.spawn(control.run(Arc::clone(&app)));
@@ -209,8 +214,8 @@ async fn load(plan: &Plan, sound: &Sound, number: u64, tracker: &TaskTracker) ->
     Ok(Arc::new(Version::new(number, project, handlers, host, plan.development)))
 }
 
-fn telemetry_options(project: &Project, sound: &Sound) -> rohas_telemetry::Options {
-    let telemetry = &sound.settings.telemetry;
+pub(crate) fn telemetry_options(project: &Project, settings: &Settings) -> rohas_telemetry::Options {
+    let telemetry = &settings.telemetry;
     let days = telemetry.retention_days;
     rohas_telemetry::Options {
         path: telemetry.directory(&project.root),
@@ -333,6 +338,7 @@ async fn drain(plan: &Plan, reloader: Reloader<'_>, signals: &mut Signals, telem
         () = tokio::time::sleep_until(grace) => plan.screen.cut_off(app.requests.count() + version.host.in_flight()),
         () = signals.stop() => return Ok(()),
     }
+    let brokers = Arc::clone(&app.brokers);
     drop(version);
     drop(app);
     tracker.close();
@@ -343,6 +349,7 @@ async fn drain(plan: &Plan, reloader: Reloader<'_>, signals: &mut Signals, telem
         () = tokio::time::sleep_until(ended_by) => tracing::warn!("workers or connections did not end in time"),
         () = signals.stop() => return Ok(()),
     }
+    brokers.close().await?;
     telemetry.shutdown()?;
     Ok(())
 }

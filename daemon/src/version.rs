@@ -77,6 +77,8 @@ pub(crate) struct DeliveryRules {
     pub(crate) max_delay: Duration,
     pub(crate) timeout: Duration,
     pub(crate) concurrency: usize,
+    /// Most messages of a subscription that are in memory at a time.
+    pub(crate) buffer_size: usize,
     pub(crate) dedupe: Duration,
 }
 
@@ -171,6 +173,7 @@ fn delivery_rules(settings: &Settings, event: &Event) -> DeliveryRules {
     let retry = event.retry.unwrap_or_default();
     let concurrency = event.concurrency.unwrap_or(defaults.concurrency.get());
     let delay = retry.delay.unwrap_or(defaults.delay);
+    let adapter = event.adapter.as_ref().and_then(|name| settings.adapters.get(name)).unwrap_or(&settings.adapter);
     DeliveryRules {
         attempts: retry.attempts.unwrap_or(defaults.attempts.get()),
         backoff: retry.backoff.unwrap_or(defaults.backoff),
@@ -178,6 +181,7 @@ fn delivery_rules(settings: &Settings, event: &Event) -> DeliveryRules {
         max_delay: retry.max_delay.unwrap_or(defaults.max_delay).max(delay),
         timeout: event.timeout.unwrap_or(defaults.timeout),
         concurrency: usize::try_from(concurrency).unwrap_or(usize::MAX).max(1),
+        buffer_size: usize::try_from(adapter.buffer_size().get()).unwrap_or(usize::MAX),
         dedupe: event.dedupe.unwrap_or(defaults.dedupe),
     }
 }

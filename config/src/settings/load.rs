@@ -13,7 +13,7 @@ use super::layers::Layers;
 use super::problem::Problems;
 use super::reader::Reader;
 use super::value::Fault;
-use super::{Adapter, Events, Project, Python, Server, Settings, Telemetry, Workbench};
+use super::{Adapter, Events, Project, Python, Server, Settings, Telemetry, Workbench, stores};
 
 /// Path of the configuration file relative to the project's root.
 pub const FILE: &str = "config/rohas.toml";
@@ -134,7 +134,7 @@ impl Settings {
     }
 
     fn read(reader: &mut Reader, directory_name: &str) -> Self {
-        Self {
+        let settings = Self {
             project: Project::read(&mut reader.section("project"), directory_name),
             server: Server::read(&mut reader.section("server")),
             adapter: Adapter::read(&mut reader.section("adapter")),
@@ -143,7 +143,9 @@ impl Settings {
             python: Python::read(&mut reader.section("python")),
             telemetry: Telemetry::read(&mut reader.section("telemetry")),
             workbench: Workbench::read(&mut reader.section("workbench")),
-        }
+        };
+        stores::keep_apart(&settings, reader);
+        settings
     }
 }
 

@@ -63,8 +63,16 @@ pub fn reference() -> String {
             );
             continue;
         }
-        for (key, property) in keys_of(&schema, resolve(&schema, target)) {
-            page.push_str(&entry(&schema, heading, key, property));
+        let section = resolve(&schema, target);
+        for (key, property) in keys_of(&schema, section) {
+            match variants(&schema, section) {
+                variants if variants.is_empty() => page.push_str(&entry(&schema, heading, key, property)),
+                variants if key == "type" => page.push_str(&choice(heading, &variants)),
+                variants => {
+                    page.push_str(&entry(&schema, heading, key, property));
+                    page.push_str(&whose(key, &variants));
+                }
+            }
         }
     }
     page
@@ -106,6 +114,48 @@ fn accept_references(section: &mut Json) {
     }
 }
 
+/// One value that the `type` of a section may have.
+struct Variant<'s> {
+    name: &'s str,
+    description: &'s str,
+    keys: Vec<&'s str>,
+}
+
+/// What a section's `type` chooses between; nothing when it has none.
+fn variants<'s>(schema: &'s Json, section: &'s Json) -> Vec<Variant<'s>> {
+    let variants = section.get("oneOf").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+    let variant = |variant: &'s Json| Variant {
+        name: variant.pointer("/properties/type/const").and_then(Json::as_str).unwrap_or_default(),
+        description: text_of(variant, "description"),
+        keys: properties(resolve(schema, variant)).map(|(key, _)| key).collect(),
+    };
+    variants.iter().map(variant).collect()
+}
+
+/// The entry of a `type`.
+fn choice(section: &str, variants: &[Variant<'_>]) -> String {
+    let mut text = format!("\n### `{section}.type`\n\nWhich of these it is.\n\n");
+    for Variant { name, description, .. } in variants {
+        text.push_str(&format!("- `\"{name}\"`: {description}\n"));
+    }
+    text.push_str(&format!("- variable: `{}`\n", variable(section, "type")));
+    text
+}
+
+/// A line on which values of `type` have a key, unless all have it.
+fn whose(key: &str, variants: &[Variant<'_>]) -> String {
+    let with = || variants.iter().filter(|variant| variant.keys.contains(&key));
+    if with().count() == variants.len() {
+        return String::new();
+    }
+    let names: Vec<String> = with().map(|variant| format!("`{}`", variant.name)).collect();
+    format!("- only with the type: {}\n", names.join(" or "))
+}
+
+fn variable(section: &str, key: &str) -> String {
+    format!("ROHAS_{}__{}", section.to_uppercase(), key.to_uppercase())
+}
+
 /// The keys of a section, and those of its variants when a `type` chooses between them.
 fn keys_of<'s>(schema: &'s Json, section: &'s Json) -> Vec<(&'s str, &'s Json)> {
     let mut keys: Vec<(&str, &Json)> = properties(section).collect();
@@ -138,14 +188,13 @@ fn text_of<'s>(object: &'s Json, key: &str) -> &'s str {
 fn entry(schema: &Json, section: &str, key: &str, property: &Json) -> String {
     let description = text_of(property, "description");
     let (title, explanation) = description.split_once("\n\n").unwrap_or((description, ""));
-    let variable = format!("ROHAS_{}__{}", section.to_uppercase(), key.to_uppercase());
     let mut text = format!("\n### `{section}.{key}`\n\n");
     for paragraph in [title, explanation].into_iter().filter(|paragraph| !paragraph.is_empty()) {
         let stop = if paragraph.ends_with(['.', ':']) { "" } else { "." };
         text.push_str(&format!("{paragraph}{stop}\n\n"));
     }
     text.push_str(&format!("- type: {}\n", type_of(schema, property)));
-    text.push_str(&format!("- variable: `{variable}`\n"));
+    text.push_str(&format!("- variable: `{}`\n", variable(section, key)));
     text
 }
 

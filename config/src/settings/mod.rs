@@ -22,6 +22,7 @@ mod reference;
 mod secret;
 mod server;
 mod size;
+mod stores;
 mod suggest;
 mod telemetry;
 mod unknown;
@@ -32,7 +33,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use adapter::{Adapter, Memory};
+pub use adapter::{Adapter, Durability, Memory, RocksDb};
 pub use address::{CorsOrigin, Host};
 pub use duration::{format as format_duration, parse as parse_duration};
 pub use effective::{Effective, Setting};

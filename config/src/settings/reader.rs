@@ -1,7 +1,7 @@
 //! How does a section become a struct? Each field asks for its key; what nobody asked for is left for `unknown`.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::layers::{Draft, KeyPath, Layers, Leaf, LeafValue, Place, dotted};
@@ -19,7 +19,7 @@ pub(super) struct Reader {
     /// Keys that were asked for, in that order, and where their values come from.
     pub(super) read: Vec<(KeyPath, Origin)>,
     /// Keys that only other values of a `type` have, each with those values.
-    pub(super) foreign: Vec<(KeyPath, &'static str)>,
+    pub(super) foreign: Vec<(KeyPath, Foreign)>,
     /// Places of settings that were read, for problems that concern two of them.
     places: Vec<(KeyPath, Place)>,
     /// What must not be shown, be it a secret or something that may be one.
@@ -30,6 +30,15 @@ pub(super) struct Reader {
 pub(super) struct Finished {
     pub(super) read: Vec<(KeyPath, Origin)>,
     pub(super) layers: Layers,
+}
+
+/// Which values of a `type` have a key.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Foreign {
+    /// Those that can be chosen.
+    Present(&'static str),
+    /// Those that this version does not have.
+    Later(&'static str),
 }
 
 /// A value was wrong; the problem is noted.
@@ -45,6 +54,11 @@ pub(super) struct Section<'r> {
 impl Reader {
     pub(super) fn new(root: PathBuf, layers: Layers) -> Self {
         Self { root, layers, read: Vec::new(), foreign: Vec::new(), places: Vec::new(), secrets: Vec::new() }
+    }
+
+    /// The project's directory.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     pub(super) fn section(&mut self, name: &str) -> Section<'_> {
@@ -81,6 +95,15 @@ impl Reader {
         self.layers.tables.retain(|candidate, _| !below(candidate));
         if let Some(place) = place {
             self.draft("settings::name", fault, place.source, place.key);
+        }
+    }
+
+    /// A problem with a setting that is wrong only because of another one, at the first of these keys that was written;
+    /// every setting that is no default has one.
+    pub(super) fn refuse_setting(&mut self, keys: &[KeyPath], fault: Fault) {
+        let place = |key: &KeyPath| self.places.iter().find(|(read, _)| read == key).map(|(_, place)| place.clone());
+        if let Some(place) = keys.iter().find_map(place) {
+            self.draft("settings::contradiction", fault, place.source, place.value);
         }
     }
 
@@ -170,9 +193,9 @@ impl Section<'_> {
     }
 
     /// Declares a key that other types of this section have, so that it is refused by name.
-    pub(super) fn foreign(&mut self, key: &str, types: &'static str) {
+    pub(super) fn foreign(&mut self, key: &str, foreign: Foreign) {
         let path = self.path_of(key);
-        self.reader.foreign.push((path, types));
+        self.reader.foreign.push((path, foreign));
     }
 
     /// Reports that the value of `smaller` is above that of `larger`, as one problem with two places.

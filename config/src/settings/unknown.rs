@@ -2,7 +2,7 @@
 
 use super::layers::{KeyPath, Leaf, Place, dotted};
 use super::origin::Origin;
-use super::reader::Reader;
+use super::reader::{Foreign, Reader};
 use super::suggest;
 use super::value::Fault;
 
@@ -50,14 +50,7 @@ impl Reader {
         for (path, leaf) in std::mem::take(&mut self.layers.leaves) {
             let foreign = self.foreign.iter().find(|(candidate, _)| *candidate == path);
             let (code, fault) = match foreign {
-                Some((_, types)) => (
-                    "settings::foreign-key",
-                    Fault::new(format!(
-                        "`{}` belongs to the adapter types {types}, which this version does not have",
-                        dotted(&path)
-                    ))
-                    .help("remove the key"),
-                ),
+                Some((_, foreign)) => ("settings::foreign-key", foreign_key(&path, *foreign)),
                 None => ("settings::unknown-key", self.unknown_key(&path, &leaf.origin)),
             };
             let Place { source, key, value } = leaf.place;
@@ -109,6 +102,18 @@ impl Reader {
                 self.secrets.push((place.source, place.value));
                 self.draft("settings::unknown-key", fault, place.source, place.key);
             }
+        }
+    }
+}
+
+fn foreign_key(path: &[String], foreign: Foreign) -> Fault {
+    let key = dotted(path);
+    match foreign {
+        Foreign::Present(name) => Fault::new(format!("`{key}` belongs to the adapter type {name}"))
+            .help(format!("set `type = \"{name}\"`, or remove the key")),
+        Foreign::Later(names) => {
+            Fault::new(format!("`{key}` belongs to the adapter types {names}, which this version does not have"))
+                .help("remove the key")
         }
     }
 }

@@ -119,13 +119,15 @@ struct Counts {
 
 pub(super) fn run(common: &Common, command: Command) -> Outcome {
     block_on(async {
-        let desk = Desk::open(common)?;
-        match command {
+        let desk = Desk::open(common).await?;
+        let outcome = match command {
             Command::List(arguments) => list(&desk, arguments).await,
             Command::Show { id, json } => show(&desk, id, json).await,
             Command::Redrive(arguments) => redrive(&desk, arguments).await,
             Command::Purge(arguments) => purge(&desk, arguments).await,
-        }
+        };
+        desk.close().await?;
+        outcome
     })?
 }
 

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use rohas_config::settings;
@@ -85,12 +85,14 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 pub(super) fn run(common: &Common, command: Command) -> Outcome {
     block_on(async {
-        let desk = Desk::open(common)?;
-        match command {
+        let desk = Desk::open(common).await?;
+        let outcome = match command {
             Command::Publish(arguments) => publish(&desk, arguments).await,
             Command::Tail(arguments) => tail(&desk, arguments).await,
             Command::Replay(arguments) => replay(&desk, arguments).await,
-        }
+        };
+        desk.close().await?;
+        outcome
     })?
 }
 
@@ -124,7 +126,7 @@ async fn tail(desk: &Desk, arguments: TailArguments) -> Outcome {
             seen = seeing.next() => seen?,
             () = signals.stop() => return Ok(()),
         };
-        let Some(seen) = seen else { return Err(anyhow!("the daemon has ended").into()) };
+        let Some(seen) = seen else { return Ok(seeing.ended()?) };
         print(&seen, json)?;
         left -= u64::from(matches!(seen, Seen::Message(_)));
     }

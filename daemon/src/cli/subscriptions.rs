@@ -61,13 +61,15 @@ pub(super) struct PruneArguments {
 
 pub(super) fn run(common: &Common, command: Command) -> Outcome {
     block_on(async {
-        let desk = Desk::open(common)?;
-        match command {
+        let desk = Desk::open(common).await?;
+        let outcome = match command {
             Command::List { json } => list(&desk, json).await,
             Command::Pause(which) => set_paused(&desk, which, true).await,
             Command::Resume(which) => set_paused(&desk, which, false).await,
             Command::Prune(arguments) => prune(&desk, arguments).await,
-        }
+        };
+        desk.close().await?;
+        outcome
     })?
 }
 

@@ -162,7 +162,9 @@ fn refusal(error: &requests::Error) -> ErrorBody {
         requests::Error::Broker(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         requests::Error::Prefix { .. } | requests::Error::Ambiguous { .. } => (StatusCode::BAD_REQUEST, "bad_id"),
         requests::Error::Declared(_) => (StatusCode::CONFLICT, "declared"),
-        requests::Error::Subscription { .. } | requests::Error::DeadLetter(_) => (StatusCode::NOT_FOUND, "not_found"),
+        requests::Error::Subscription { .. } | requests::Error::DeadLetter(_) | requests::Error::Carrier(_) => {
+            (StatusCode::NOT_FOUND, "not_found")
+        }
     };
     ErrorBody::new(status, code, error.to_string())
 }

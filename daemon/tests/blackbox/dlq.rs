@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{Daemon, Project, eventually, kill, text};
 
 const MEMORY: &str = "memory";
+const ROCKSDB: &str = "rocksdb";
 
 /// A project with a handler that fails until there is a file `mended`, and one that never does.
 fn project(adapter: &str) -> Project {
@@ -116,6 +117,11 @@ fn dead_letters_in_memory_say_what_happened() {
 }
 
 #[test]
+fn dead_letters_on_disk_say_what_happened() {
+    dead_letters_say_what_happened(ROCKSDB);
+}
+
+#[test]
 fn filters_limits_and_abbreviated_ids_find_the_same_dead_letters() {
     let (project, _daemon) = with_dead_letters(MEMORY, 3);
     assert_eq!(letters(&project, &["--limit", "2"]).len(), 2);
@@ -149,6 +155,11 @@ fn redriven_messages_go_to_their_own_handler_only(adapter: &str) {
 #[test]
 fn redriven_messages_in_memory_go_to_their_own_handler_only() {
     redriven_messages_go_to_their_own_handler_only(MEMORY);
+}
+
+#[test]
+fn redriven_messages_on_disk_go_to_their_own_handler_only() {
+    redriven_messages_go_to_their_own_handler_only(ROCKSDB);
 }
 
 #[test]
@@ -189,6 +200,11 @@ fn a_redrive_in_memory_that_is_stopped_has_lost_and_doubled_nothing() {
 }
 
 #[test]
+fn a_redrive_on_disk_that_is_stopped_has_lost_and_doubled_nothing() {
+    a_redrive_that_is_stopped_has_lost_and_doubled_nothing(ROCKSDB);
+}
+
+#[test]
 fn a_redrive_keeps_its_rate() {
     let (project, _daemon) = with_dead_letters(MEMORY, 10);
     let began = Instant::now();
@@ -222,4 +238,22 @@ fn what_is_to_be_redriven_or_purged_must_be_said() {
     ] {
         complaint(&project.rohas(&arguments), 2);
     }
+}
+
+#[test]
+fn without_a_daemon_dead_letters_are_read_moved_and_deleted_on_disk() {
+    let (project, mut daemon) = with_dead_letters(ROCKSDB, 4);
+    assert!(daemon.stop().success());
+    let listed = letters(&project, &[]);
+    assert_eq!(listed.len(), 4);
+    let oldest = listed[3]["id"].as_str().unwrap();
+    assert_eq!(json_of(&project, &["dlq", "show", oldest])["message"]["data"], json!({"n": 0}));
+    assert_eq!(json_of(&project, &["dlq", "purge", oldest])["done"], 1);
+    assert_eq!(json_of(&project, &["dlq", "redrive", "--all"])["done"], 3);
+    project.write("mended", "");
+    let _again = project.dev();
+    let mut numbers = eventually("the redriven ones", || Some(handled(&project)).filter(|numbers| numbers.len() == 3));
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2, 3]);
+    assert!(letters(&project, &[]).is_empty());
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{Daemon, Project, eventually, text};
 
 const MEMORY: &str = "memory";
+const ROCKSDB: &str = "rocksdb";
 
 const SCHEMA: &str = "event Noted { payload: Json handler: [note, other] }\n";
 
@@ -95,6 +96,25 @@ fn a_paused_handler_waits_in_memory() {
     a_paused_handler_waits_and_the_others_go_on(MEMORY);
 }
 
+#[test]
+fn a_paused_handler_waits_on_disk() {
+    a_paused_handler_waits_and_the_others_go_on(ROCKSDB);
+}
+
+#[test]
+fn a_pause_on_disk_lasts_over_a_restart() {
+    let project = project(ROCKSDB);
+    let mut daemon = project.dev();
+    ok(&project, &["subscriptions", "pause", "Noted", "--handler", "note"]);
+    assert!(daemon.stop().success());
+    assert_eq!(subscription(&project, "note").unwrap()["paused"], true, "without a daemon");
+    let _again = project.dev();
+    publish(&project, [1]);
+    wait_for(&project, "other", &[1]);
+    assert_eq!(subscription(&project, "note").unwrap()["waiting"], 1);
+    assert!(noted(&project, "note").is_empty());
+}
+
 /// Removes the handler `other` from the schema and waits until the daemon has noticed.
 fn remove_other(project: &Project) {
     project.write("schema/all.ro", "event Noted { payload: Json handler: [note] }\n");
@@ -129,6 +149,24 @@ fn what_the_schema_no_longer_declares_can_be_pruned(adapter: &str) {
 #[test]
 fn what_the_schema_no_longer_declares_can_be_pruned_in_memory() {
     what_the_schema_no_longer_declares_can_be_pruned(MEMORY);
+}
+
+#[test]
+fn what_the_schema_no_longer_declares_can_be_pruned_on_disk() {
+    what_the_schema_no_longer_declares_can_be_pruned(ROCKSDB);
+}
+
+#[test]
+fn what_was_removed_while_no_daemon_ran_can_be_pruned_without_one() {
+    let project = project(ROCKSDB);
+    let mut daemon = project.dev();
+    assert!(daemon.stop().success());
+    project.write("schema/all.ro", "event Noted { payload: Json handler: [note] }\n");
+    assert_eq!(subscription(&project, "other").unwrap()["declared"], false);
+    let pruned = json_of(&project, &["subscriptions", "prune", "Noted", "--handler", "other"]);
+    assert_eq!(pruned[0]["messages"], 0);
+    assert_eq!(subscription(&project, "other"), None);
+    assert!(subscription(&project, "note").is_some());
 }
 
 #[test]
@@ -206,6 +244,11 @@ fn a_tail_shows_what_passes_in_memory() {
 }
 
 #[test]
+fn a_tail_shows_what_passes_on_disk() {
+    a_tail_shows_what_passes(ROCKSDB);
+}
+
+#[test]
 fn memory_has_no_past() {
     let project = project(MEMORY);
     let _daemon = project.dev();
@@ -231,4 +274,89 @@ fn an_event_published_by_hand_has_its_key_and_waits_for_its_time() {
     assert!(tail.wait().success());
     assert_eq!((&lines(&tail)[0]["subject"], &lines(&tail)[0]["data"]), (&json!("lane"), &json!({"n": 2})));
     complaint(&project.rohas(&["events", "publish", "Noted", "{\"n\": 3}", "--delay", "soon"]), 2);
+}
+
+#[test]
+fn a_replay_hands_one_handler_what_was_handled() {
+    let project = project(ROCKSDB);
+    let mut daemon = project.dev();
+    publish(&project, [1, 2]);
+    wait_for(&project, "note", &[1, 2]);
+    wait_for(&project, "other", &[1, 2]);
+    let replayed = json_of(&project, &["events", "replay", "Noted", "--handler", "note", "--since", "1h"]);
+    assert_eq!(replayed, json!({"event": "Noted", "handler": "note", "messages": 2}));
+    wait_for(&project, "note", &[1, 1, 2, 2]);
+    assert_eq!(noted(&project, "other").len(), 2, "the other handler got them too");
+
+    let kept = ok(&project, &["events", "tail", "--since", "1h", "-n", "2", "--json"]);
+    assert_eq!(kept.lines().count(), 2);
+    assert!(daemon.stop().success());
+    let kept = ok(&project, &["events", "tail", "Noted", "--since", "1h", "--json"]);
+    assert_eq!(kept.lines().count(), 2, "without a daemon: {kept}");
+    let future = ok(&project, &["events", "tail", "--since", "2999-01-01T00:00:00Z"]);
+    assert_eq!(future, "");
+}
+
+#[test]
+fn what_is_published_on_disk_without_a_daemon_reaches_the_handlers_later() {
+    let project = project(ROCKSDB);
+    publish(&project, [1, 2]);
+    assert_eq!(subscription(&project, "note").unwrap()["waiting"], 2);
+    let refused = complaint(&project.rohas(&["events", "tail"]), 1);
+    assert!(refused.contains("--since"), "{refused}");
+    let _daemon = project.dev();
+    wait_for(&project, "note", &[1, 2]);
+    wait_for(&project, "other", &[1, 2]);
+}
+
+#[test]
+fn a_subscription_takes_no_more_than_its_buffer_size() {
+    let project = project(ROCKSDB);
+    let settings = std::fs::read_to_string(project.path().join("config/rohas.toml")).unwrap();
+    project.write("config/rohas.toml", &format!("{settings}buffer_size = 2\n"));
+    project.write(
+        "src/handlers/events/note.py",
+        "
+        import asyncio, os
+        async def note(event, state):
+            while not os.path.exists('go'):
+                await asyncio.sleep(0.01)
+            with open('note', 'a') as file:
+                file.write(f'{event.payload[\"n\"]}\\n')
+        ",
+    );
+    let _daemon = project.dev();
+    publish(&project, [1, 2, 3, 4]);
+    wait_for(&project, "other", &[1, 2, 3, 4]);
+    let held = subscription(&project, "note").unwrap();
+    assert_eq!((&held["in_flight"], &held["waiting"]), (&json!(2), &json!(2)));
+    project.write("go", "");
+    wait_for(&project, "note", &[1, 2, 3, 4]);
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_is_named_with_a_remedy() {
+    let project = project(ROCKSDB);
+    std::fs::create_dir_all(project.path().join(".rohas")).unwrap();
+    std::fs::write(project.path().join(".rohas/events"), "not a directory").unwrap();
+    for arguments in [vec!["dev", "--port", "0"], vec!["dlq", "list"]] {
+        let said = complaint(&project.rohas(&arguments), 1);
+        assert!(said.contains(".rohas/events"), "{said}");
+    }
+}
+
+#[test]
+fn doctor_looks_at_the_event_store() {
+    let project = project(ROCKSDB);
+    let events = |verdict: &str| {
+        let output = project.rohas(&["doctor", "--json"]);
+        let checks: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let check = checks.as_array().unwrap().iter().find(|check| check["name"] == "events").unwrap().clone();
+        assert_eq!(check["verdict"], verdict, "{check}");
+        check["found"].as_str().unwrap().to_owned()
+    };
+    assert!(events("good").contains(".rohas/events"));
+    let settings = std::fs::read_to_string(project.path().join("config/rohas.toml")).unwrap();
+    project.write("config/rohas.toml", &format!("{settings}max_bytes = \"9000TiB\"\n"));
+    assert!(events("warning").contains("less than it may grow to"));
 }

@@ -1,9 +1,90 @@
-//! Does anything wait for a handler that is gone?
+//! Do the event stores open, have they room to grow, and does anything wait for a handler that is gone?
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use rohas_config::settings::{Adapter, ByteSize, RocksDb, Settings};
 
 use super::Check;
+use crate::brokers::Brokers;
+use crate::cli::desk::Desk;
+use crate::cli::{Failure, block_on};
+use crate::control::Status;
+use crate::control::requests::Subscriptions;
 use crate::control::view::Subscription;
+use crate::project::Project;
 
-pub(super) fn subscriptions(all: &[Subscription]) -> Check {
+/// All that concerns events; `status` is that of the daemon that runs the project.
+pub(super) fn checks(project: &Project, settings: &Settings, status: Option<&Status>) -> Vec<Check> {
+    let adapters = std::iter::once(&settings.adapter).chain(settings.adapters.values());
+    let stores = adapters.filter_map(|adapter| match adapter {
+        Adapter::Memory(_) => None,
+        Adapter::RocksDb(rocksdb) => Some(room(project, rocksdb)),
+    });
+    let mut checks: Vec<Check> = stores.collect();
+    match status {
+        Some(status) => checks.push(subscriptions(&status.subscriptions)),
+        None if Brokers::has_durable(settings) => checks.push(match stored(project) {
+            Ok(stored) => subscriptions(&stored),
+            Err(error) => Check::bad("subscriptions", error, "see the error; the path is `path` in [adapter]"),
+        }),
+        None => {}
+    }
+    checks
+}
+
+/// Whether a store can become as large as it may.
+fn room(project: &Project, rocksdb: &RocksDb) -> Check {
+    let path = rocksdb.directory(&project.root);
+    let shown = path.display();
+    let (free, used) = match free(&path).and_then(|free| Ok((free, used(&path)?))) {
+        Ok(room) => room,
+        Err(error) => return Check::bad("events", format!("{shown}: {error}"), "set `path` in [adapter]"),
+    };
+    let mib = |bytes: u64| ByteSize::mib(bytes >> 20);
+    let found = format!("{shown} has {} and {} free", mib(used), mib(free));
+    if free < rocksdb.max_bytes.as_u64().saturating_sub(used) {
+        let found = format!("{found}, less than it may grow to ({})", rocksdb.max_bytes);
+        return Check::warning(
+            "events",
+            found,
+            "make room, or lower `max_bytes`; publishers get errors while the disk is full",
+        );
+    }
+    Check::good("events", found)
+}
+
+/// Free bytes where a directory is or will be.
+fn free(path: &Path) -> io::Result<u64> {
+    let existing = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
+    let disk = rustix::fs::statvfs(existing)?;
+    Ok(disk.f_bavail * disk.f_frsize)
+}
+
+fn used(path: &Path) -> io::Result<u64> {
+    if !path.exists() {
+        return Ok(0);
+    }
+    fs::read_dir(path)?.try_fold(0, |sum, entry| Ok(sum + entry?.metadata()?.len()))
+}
+
+fn stored(project: &Project) -> Result<Vec<Subscription>, String> {
+    let asked = block_on(async {
+        let desk = Desk::of(project.clone()).await?;
+        let subscriptions = desk.ask(Subscriptions {}).await?;
+        desk.close().await?;
+        Ok(subscriptions)
+    });
+    match asked {
+        Ok(Ok(subscriptions)) => Ok(subscriptions),
+        Ok(Err(Failure::Invalid(text))) => Err(text),
+        Ok(Err(Failure::Failed(error))) => Err(format!("{error:#}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn subscriptions(all: &[Subscription]) -> Check {
     let left: Vec<String> = all
         .iter()
         .filter(|subscription| !subscription.declared)

@@ -105,7 +105,7 @@ fn checks(project: &Project) -> Result<Vec<Check>, Failure> {
     checks.push(daemon(status.as_ref()));
     checks.push(port(&settings, status.as_ref()));
     checks.push(store(project, &settings, status.as_ref()));
-    checks.extend(status.as_ref().map(|status| events::subscriptions(&status.subscriptions)));
+    checks.extend(events::checks(project, &settings, status.as_ref()));
     Ok(checks)
 }
 

@@ -1,4 +1,6 @@
 //! What can be asked about messages? Each request says where it goes and how it is answered from the brokers.
+//!
+//! A running daemon answers over its socket; without one, the command that asks has opened the brokers itself.
 
 mod dead_letters;
 mod subscriptions;
@@ -6,7 +8,7 @@ mod tail;
 
 pub(crate) use dead_letters::{Find, Identify, List, Purge, Redrive, Selection};
 pub(crate) use subscriptions::{Name, Pause, Prune, Replay, Subscriptions};
-pub(crate) use tail::{Watch, nanos};
+pub(crate) use tail::{Seeing, Watch, nanos};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -34,6 +36,8 @@ pub(crate) enum Error {
     Declared(String),
     #[error("there is no dead letter {0}")]
     DeadLetter(String),
+    #[error("the event {0} lives in the memory of a daemon, and none runs this project")]
+    Carrier(String),
     #[error("{prefix:?} is no id; it has hexadecimal digits, at least {least}")]
     Prefix { prefix: String, least: usize },
     #[error("several dead letters begin with {prefix}, among them {first} and {second}; give more digits")]

@@ -26,8 +26,9 @@ pub(super) async fn run<R: Runner>(
     let mut pump = Pump::new(subscription, consumer, stop.clone());
     let mut attempts = FuturesUnordered::new();
     loop {
-        let concurrency = runner.rules().map(|rules| rules.concurrency);
-        if let Some(concurrency) = concurrency {
+        let bounds = runner.rules().map(|rules| (rules.concurrency, rules.buffer_size));
+        let concurrency = bounds.map(|(concurrency, _)| concurrency);
+        if let Some((concurrency, buffer_size)) = bounds {
             // Looked up for all that begin in this turn.
             let mut route = None;
             while let Some(message) = pump.next(concurrency) {
@@ -36,7 +37,7 @@ pub(super) async fn run<R: Runner>(
                     None => pump.put_back(message),
                 }
             }
-            pump.fetch(concurrency);
+            pump.fetch(concurrency, buffer_size);
         }
         pump.ack();
         let wake = pump.wake_at(concurrency);

@@ -223,6 +223,7 @@ impl Run {
             delay: Duration::from_millis(200),
             max_delay: Duration::from_secs(1),
             timeout: Duration::from_secs(30),
+            buffer_size: 1000,
             concurrency: 4,
             dedupe: Duration::ZERO,
         };

@@ -129,6 +129,11 @@ impl<T: Entry, I: Ord + Copy> Lanes<T, I> {
         free.min(MOST_HELD.saturating_sub(self.held)).min(bytes)
     }
 
+    /// How many are here, whatever they wait for.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
     /// How many run.
     pub(super) fn running(&self) -> usize {
         self.running

@@ -102,10 +102,10 @@ impl Pump {
         }
     }
 
-    /// Asks for more messages if there is room for them.
-    pub(super) fn fetch(&mut self, concurrency: usize) {
+    /// Asks for more messages if there is room for them; no more than `buffer_size` are held.
+    pub(super) fn fetch(&mut self, concurrency: usize, buffer_size: usize) {
         let paused = self.fetch_outage.is_some_and(|(until, _)| until > Instant::now());
-        let room = self.lanes.room(concurrency);
+        let room = self.lanes.room(concurrency).min(buffer_size.saturating_sub(self.lanes.held()));
         if room > 0 && !paused && self.fetching.is_none() {
             let consumer = Arc::clone(&self.consumer);
             self.fetching = Some(async move { consumer.next(room).await }.boxed());

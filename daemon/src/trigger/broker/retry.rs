@@ -168,6 +168,7 @@ mod tests {
             delay: Duration::from_millis(200),
             max_delay: Duration::from_secs(1),
             timeout: Duration::from_secs(30),
+            buffer_size: 1000,
             concurrency: 16,
             dedupe: Duration::from_mins(10),
         }
