@@ -65,6 +65,7 @@ impl App {
             site: ArcSwap::from_pointee(Site::new(app, Arc::clone(&version))),
             ready: AtomicBool::new(false),
         });
+        app.brokers.relay(&app.tracker, &app.intake);
         subscriptions.follow(&app, &version, opened).await;
         Ok((app, subscriptions))
     }

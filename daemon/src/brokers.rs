@@ -6,10 +6,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rohas_adapters::broker::{Broker, Consumer, Error, Publication, Subscription};
 use rohas_adapters::memory::{self, Memory};
-use rohas_adapters::rocksdb::{self, RocksDb};
+use rohas_adapters::rocksdb::{self, Backlog, RocksDb};
 use rohas_config::schema::Schema;
 use rohas_config::settings::{self, Adapter, Settings};
 use tokio::task::{JoinError, spawn_blocking};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::outbox::Outbox;
 
 /// All brokers of a daemon. They outlive reloads: what they hold belongs to no version.
 pub(crate) struct Brokers {
@@ -17,6 +21,8 @@ pub(crate) struct Brokers {
     brokers: HashMap<String, Arc<dyn Broker>>,
     /// The broker's name per event. Replaced at a reload.
     names: RwLock<HashMap<String, String>>,
+    /// Where emits of requests wait for a broker that is not available; in the first embedded store, for the other brokers.
+    outbox: Option<Arc<Outbox>>,
 }
 
 impl Brokers {
@@ -38,10 +44,27 @@ impl Brokers {
 
     async fn of(adapters: impl Iterator<Item = (String, &Adapter)>, root: &Path) -> Result<Self, OpenError> {
         let mut brokers = HashMap::new();
+        let mut store = None;
         for (name, adapter) in adapters {
-            brokers.insert(name, open(adapter, root).await?);
+            let broker = match adapter {
+                Adapter::Memory(settings) => memory(settings),
+                Adapter::RocksDb(settings) => {
+                    let opened = embedded(settings, root).await?;
+                    store.get_or_insert_with(|| (name.clone(), Arc::clone(&opened)));
+                    opened
+                }
+            };
+            brokers.insert(name, broker);
         }
-        Ok(Self { brokers, names: RwLock::default() })
+        let outbox = match store {
+            Some((own, store)) if brokers.len() > 1 => {
+                let others = brokers.iter().filter(|(name, _)| **name != own);
+                let others = others.map(|(name, broker)| (name.clone(), Arc::clone(broker)));
+                Some(Arc::new(Outbox::open(store, others).await?))
+            }
+            _ => None,
+        };
+        Ok(Self { brokers, names: RwLock::default(), outbox })
     }
 
     /// Whether a project keeps any of its events on disk.
@@ -51,7 +74,7 @@ impl Brokers {
 
     #[cfg(test)]
     pub(crate) fn only(broker: Arc<dyn Broker>) -> Self {
-        Self { brokers: [(String::new(), broker)].into(), names: RwLock::default() }
+        Self { brokers: [(String::new(), broker)].into(), names: RwLock::default(), outbox: None }
     }
 
     /// Takes over which event goes where.
@@ -89,18 +112,37 @@ impl Brokers {
         }
     }
 
+    /// Publishes what a request emits. What a broker that is not available cannot take waits in the outbox, if there is one.
     pub(crate) async fn publish(&self, publications: Vec<Publication>) -> Result<(), Error> {
-        for (broker, publications) in self.divide(publications) {
-            broker.publish(publications).await?;
+        for (name, publications) in self.divide(publications) {
+            let kept = match &self.outbox {
+                Some(outbox) => outbox.publish(name, &publications).await,
+                None => None,
+            };
+            match kept {
+                Some(outcome) => outcome?,
+                None => self.brokers[name].publish(publications).await?,
+            }
         }
         Ok(())
     }
 
-    pub(crate) async fn try_publish(&self, publications: Vec<Publication>) -> Result<(), Error> {
-        for (broker, publications) in self.divide(publications) {
-            broker.try_publish(publications).await?;
+    /// Starts to relay what waits in the outbox.
+    pub(crate) fn relay(&self, tracker: &TaskTracker, stop: &CancellationToken) {
+        if let Some(outbox) = &self.outbox {
+            outbox.relay(tracker, stop);
         }
-        Ok(())
+    }
+
+    /// What waits in the outbox, by broker.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn backlogs(&self) -> Result<Vec<Backlog>, Error> {
+        match &self.outbox {
+            Some(outbox) => outbox.status().await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Lets nothing new enter what the schema ceased to declare while no daemon ran.
@@ -144,18 +186,22 @@ impl Brokers {
         self.brokers.get(&self.name(event))
     }
 
-    fn of_event(&self, event: &str) -> &Arc<dyn Broker> {
-        &self.brokers[&self.name(event)]
+    /// The broker of that name, which is one of those that [`Brokers::divide`] tells.
+    pub(crate) fn named(&self, name: &str) -> &Arc<dyn Broker> {
+        &self.brokers[name]
     }
 
     /// Which broker gets which of these.
-    pub(crate) fn divide(&self, publications: Vec<Publication>) -> Vec<(&Arc<dyn Broker>, Vec<Publication>)> {
-        let mut parts: Vec<(&Arc<dyn Broker>, Vec<Publication>)> = Vec::new();
+    pub(crate) fn divide(&self, publications: Vec<Publication>) -> Vec<(&str, Vec<Publication>)> {
+        let mut parts: Vec<(&str, Vec<Publication>)> = Vec::new();
         for publication in publications {
-            let broker = self.of_event(&publication.envelope.event);
-            match parts.iter_mut().find(|(known, _)| Arc::ptr_eq(known, broker)) {
+            let name = self.name(&publication.envelope.event);
+            match parts.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, part)) => part.push(publication),
-                None => parts.push((broker, vec![publication])),
+                None => {
+                    let known = self.brokers.get_key_value(&name).map_or("", |(known, _)| known);
+                    parts.push((known, vec![publication]));
+                }
             }
         }
         parts
@@ -169,6 +215,8 @@ pub(crate) enum OpenError {
     RocksDb(#[from] rocksdb::OpenError),
     #[error("opening the event store failed")]
     Lost(#[from] JoinError),
+    #[error("cannot read the outbox of the event store")]
+    Outbox(#[from] Error),
 }
 
 /// All adapters by name; the empty name is `[adapter]`.
@@ -184,18 +232,15 @@ fn is_durable(adapter: &Adapter) -> bool {
     }
 }
 
-async fn open(adapter: &Adapter, root: &Path) -> Result<Arc<dyn Broker>, OpenError> {
-    match adapter {
-        Adapter::Memory(settings) => {
-            let buffer_size = usize::try_from(settings.buffer_size.get()).unwrap_or(usize::MAX);
-            Ok(Arc::new(Memory::new(memory::Options { buffer_size, ..memory::Options::default() })))
-        }
-        Adapter::RocksDb(settings) => {
-            let options = rocksdb_options(settings, root);
-            // It reads what is stored, which may take seconds.
-            Ok(Arc::new(spawn_blocking(move || RocksDb::open(options)).await??))
-        }
-    }
+fn memory(settings: &settings::Memory) -> Arc<dyn Broker> {
+    let buffer_size = usize::try_from(settings.buffer_size.get()).unwrap_or(usize::MAX);
+    Arc::new(Memory::new(memory::Options { buffer_size, ..memory::Options::default() }))
+}
+
+async fn embedded(settings: &settings::RocksDb, root: &Path) -> Result<Arc<RocksDb>, OpenError> {
+    let options = rocksdb_options(settings, root);
+    // It reads what is stored, which may take seconds.
+    Ok(Arc::new(spawn_blocking(move || RocksDb::open(options)).await??))
 }
 
 fn rocksdb_options(settings: &settings::RocksDb, root: &Path) -> rocksdb::Options {

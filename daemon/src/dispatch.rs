@@ -134,8 +134,8 @@ async fn publish_all(
         },
         Room::Try => {
             // Broker by broker: what one of them has taken is not offered to it again.
-            for (broker, part) in brokers.divide(publications) {
-                try_until(&**broker, &part, deadline).await.map_err(Error::Publish)?;
+            for (name, part) in brokers.divide(publications) {
+                try_until(&**brokers.named(name), &part, deadline).await.map_err(Error::Publish)?;
             }
             Ok(())
         }

@@ -10,6 +10,7 @@ mod environment;
 mod example;
 mod lifecycle;
 mod lock;
+mod outbox;
 mod output;
 mod project;
 mod publish;

@@ -7,8 +7,8 @@ use rohas_telemetry::render;
 use crate::cli::desk::Desk;
 use crate::cli::table::{counted, table};
 use crate::cli::{Common, Outcome, block_on, confirm, print_json};
-use crate::control::requests::{Name, Pause, Prune, Subscriptions};
-use crate::control::view::Subscription;
+use crate::control::requests::{Name, Outbox, Pause, Prune, Subscriptions};
+use crate::control::view::{Backlog, Subscription};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -85,6 +85,13 @@ async fn list(desk: &Desk, json: bool) -> Outcome {
     let rows: Vec<[String; 8]> = subscriptions.iter().map(row).collect();
     let heading = ["EVENT", "HANDLER", "STATE", "WAITING", "DELAYED", "IN FLIGHT", "DEAD", "LAG"];
     out!("{}", table(heading, &rows));
+    for backlog in desk.ask(Outbox {}).await? {
+        let Backlog { adapter, length, .. } = &backlog;
+        outln!(
+            "outbox: {length} for [{adapter}], which is not available; the oldest waits for {}",
+            render::human(backlog.age())
+        );
+    }
     Ok(())
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Status {
     pub(crate) ready: bool,
     pub(crate) requests: usize,
     pub(crate) subscriptions: Vec<view::Subscription>,
+    /// What waits for brokers that are not available.
+    pub(crate) outbox: Vec<view::Backlog>,
     pub(crate) telemetry: rohas_telemetry::Stats,
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -17,15 +18,19 @@ use futures_util::StreamExt as _;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::UnixListener;
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::control::requests::{
-    self, Find, Identify, List, Pause, Prune, Purge, Redrive, Replay, Request, Subscriptions, Watch,
+    self, Find, Identify, List, Outbox, Pause, Prune, Purge, Redrive, Replay, Request, Subscriptions, Watch,
 };
 use crate::control::view::Seen;
 use crate::control::{self, PublishOptions, Status, TraceQuery};
 use crate::publish::{self, ByHand};
 use crate::trigger::http::{ACCEPT_PAUSE, ErrorBody};
+
+/// How long an event published by hand waits for room. It stands in line with what requests emit: the room that is kept for handlers is theirs.
+const PUBLISH_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Longest path of a Unix socket on Linux.
 const MAX_PATH: usize = 107;
@@ -69,6 +74,7 @@ impl Socket {
             .route("/events/{event}", post(publish_event))
             .route(Watch::PATH, post(tail))
             .route(Subscriptions::PATH, post(answer::<Subscriptions>))
+            .route(Outbox::PATH, post(answer::<Outbox>))
             .route(Pause::PATH, post(answer::<Pause>))
             .route(Prune::PATH, post(answer::<Prune>))
             .route(Replay::PATH, post(answer::<Replay>))
@@ -119,8 +125,9 @@ impl Drop for Socket {
 
 async fn status(State(context): State<Context>) -> Response {
     let app = &context.app;
-    let subscriptions = match (Subscriptions {}).answer(&app.brokers).await {
-        Ok(subscriptions) => subscriptions,
+    let asked = async { Ok((Subscriptions {}.answer(&app.brokers).await?, Outbox {}.answer(&app.brokers).await?)) };
+    let (subscriptions, outbox) = match asked.await {
+        Ok(answers) => answers,
         Err(error) => return refusal(&error).into_response(),
     };
     let (app, address) = (Arc::clone(app), context.address);
@@ -133,6 +140,7 @@ async fn status(State(context): State<Context>) -> Response {
             ready: app.not_ready().is_none(),
             requests: app.requests.count(),
             subscriptions,
+            outbox,
             telemetry: app.telemetry.stats(),
         })
     })
@@ -207,8 +215,11 @@ async fn publish_event(
                     .into_response();
             }
         };
-    if let Err(error) = app.brokers.try_publish(vec![publication]).await {
-        return ErrorBody::new(StatusCode::SERVICE_UNAVAILABLE, "too_busy", error.to_string()).into_response();
+    let busy = |text: String| ErrorBody::new(StatusCode::SERVICE_UNAVAILABLE, "too_busy", text).into_response();
+    match timeout(PUBLISH_PATIENCE, app.brokers.publish(vec![publication])).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return busy(error.to_string()),
+        Err(_elapsed) => return busy("the queues of its handlers are full; try again later".to_owned()),
     }
     recorder.finish(&app.telemetry);
     axum::Json(published).into_response()

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rohas_adapters::broker::{self, Status};
+use rohas_adapters::rocksdb;
 use rohas_adapters::{Envelope, TraceContext};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -116,6 +117,37 @@ impl From<broker::Failure> for Failure {
     }
 }
 
+/// The section of the settings that an adapter of this name has.
+fn section(adapter: &str) -> String {
+    if adapter.is_empty() { "adapter".to_owned() } else { format!("adapters.{adapter}") }
+}
+
+/// What requests have emitted and a broker could not take yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Backlog {
+    /// Name of the adapter's section, `adapter` or `adapters.NAME`.
+    pub(crate) adapter: String,
+    /// Events that wait.
+    pub(crate) length: u64,
+    /// Since when the oldest of them waits, in milliseconds.
+    pub(crate) age_ms: u64,
+}
+
+impl Backlog {
+    pub(crate) fn new(backlog: &rocksdb::Backlog, now: SystemTime) -> Self {
+        let age = now.duration_since(backlog.oldest).unwrap_or_default();
+        Self {
+            adapter: section(&backlog.broker),
+            length: backlog.length,
+            age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    pub(crate) fn age(&self) -> Duration {
+        Duration::from_millis(self.age_ms)
+    }
+}
+
 /// How a subscription stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Subscription {
@@ -145,7 +177,7 @@ impl Subscription {
         Self {
             event: status.subscription.event.to_string(),
             handler: status.subscription.handler.to_string(),
-            adapter: if adapter.is_empty() { "adapter".to_owned() } else { format!("adapters.{adapter}") },
+            adapter: section(adapter),
             declared: status.declared,
             paused: status.paused,
             waiting: status.waiting,

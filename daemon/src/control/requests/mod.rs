@@ -7,7 +7,7 @@ mod subscriptions;
 mod tail;
 
 pub(crate) use dead_letters::{Find, Identify, List, Purge, Redrive, Selection};
-pub(crate) use subscriptions::{Name, Pause, Prune, Replay, Subscriptions};
+pub(crate) use subscriptions::{Name, Outbox, Pause, Prune, Replay, Subscriptions};
 pub(crate) use tail::{Seeing, Watch, nanos};
 
 use serde::Serialize;

@@ -9,11 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{Error, Request};
 use crate::brokers::Brokers;
-use crate::control::view::Subscription;
+use crate::control::view::{Backlog, Subscription};
 
 /// All subscriptions, by name.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Subscriptions {}
+
+/// What waits in the outbox, by broker.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Outbox {}
 
 /// Stops or resumes the subscriptions of an event, or one of them; answers with their names.
 #[derive(Debug, Serialize, Deserialize)]
@@ -117,6 +121,16 @@ impl Request for Subscriptions {
         let now = SystemTime::now();
         let held = held(brokers).await?;
         Ok(held.iter().map(|held| Subscription::new(held.adapter, &held.status, now)).collect())
+    }
+}
+
+impl Request for Outbox {
+    const PATH: &'static str = "/outbox";
+    type Answer = Vec<Backlog>;
+
+    async fn answer(self, brokers: &Brokers) -> Result<Self::Answer, Error> {
+        let now = SystemTime::now();
+        Ok(brokers.backlogs().await?.iter().map(|backlog| Backlog::new(backlog, now)).collect())
     }
 }
 
