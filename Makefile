@@ -42,6 +42,10 @@ fuzz: ## the fuzzing tests for FUZZ_SECONDS each (600); `make test` runs the sam
 endurance: ## 200 reloads and 100 killed workers in a row (ROHAS_LONG=1); `make test` has short versions
 	@scripts/endurance
 
+.PHONY: crash
+crash: ## the daemon, then its workers, killed 200 times under load; counts what was lost or doubled (nothing)
+	@scripts/crash
+
 .PHONY: clean
 clean: ## remove what building and running left in this clone and in the target directory
 	@scripts/clean

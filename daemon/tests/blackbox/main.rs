@@ -4,6 +4,7 @@ mod chaos;
 mod cli;
 mod cli_daemon;
 mod cli_schema;
+mod crash;
 mod dlq;
 mod drain;
 mod events;
