@@ -67,6 +67,7 @@ impl Phase {
         self.refusal.set(refusal).is_ok()
     }
 
+    /// A part of a head has come, and the rest has not.
     fn received(&self) {
         if self.state.load(Ordering::Relaxed) % PHASES == IDLE {
             self.set(HEAD);
@@ -179,7 +180,6 @@ impl Connection {
         if read.is_empty() {
             return Poll::Ready(Ok(true));
         }
-        self.phase.received();
         let passed = match self.guard.look(read) {
             Verdict::Pass(length) => {
                 self.held.extend_from_slice(&read[length..]);
@@ -200,8 +200,11 @@ impl Connection {
 
     /// Reads more of a head that has begun. `Ready(false)` at the end of the input.
     fn poll_read_held(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        // Its beginning may have come with the request before it, whose answer made the connection idle.
-        self.phase.received();
+        // Its beginning may have come with the request before it, whose answer made the connection idle. Empty lines are
+        // none, nor is the rest of a body that nobody asked for: after those a client may be silent for as long as it likes.
+        if self.held.iter().any(|byte| !b"\r\n".contains(byte)) {
+            self.phase.received();
+        }
         let mut scratch = [0; 4 << 10];
         let mut buffer = ReadBuf::new(&mut scratch);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
