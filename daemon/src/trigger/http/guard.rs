@@ -16,6 +16,8 @@ use crate::trigger::http::reply::ErrorBody;
 pub(super) const MAX_HEAD: usize = 64 << 10;
 /// Most header fields of a request.
 pub(super) const MAX_HEADERS: usize = 100;
+/// Most empty lines before a request. Some clients send one behind a body.
+const MAX_EMPTY_LINES: usize = 4;
 /// Longest path and query.
 const MAX_URI: usize = 8 << 10;
 /// What a request line holds besides its target: a method of sensible length, and the version.
@@ -32,6 +34,7 @@ pub(super) const REFUSED_METHOD: &str = "REFUSED";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     BareLineFeed,
+    EmptyLines,
     FoldedHeader,
     MalformedHeader,
     MalformedRequestLine,
@@ -50,6 +53,7 @@ impl Refusal {
         let bad = StatusCode::BAD_REQUEST;
         let (status, code, text) = match self {
             Self::BareLineFeed => (bad, "malformed_head", "a line of the request's head does not end with CR LF"),
+            Self::EmptyLines => (bad, "malformed_head", "there are more than 4 empty lines before the request"),
             Self::FoldedHeader => (bad, "malformed_head", "a header goes on in the next line, which is not allowed"),
             Self::MalformedHeader => (bad, "malformed_head", "a line of the request's head is not a header"),
             Self::MalformedRequestLine => (
@@ -171,6 +175,7 @@ impl Guard {
     fn head(&mut self, bytes: &[u8], scanned: usize) -> Result<Option<usize>, Refusal> {
         let mut start = scanned;
         let mut begun = scanned > 0;
+        let mut empty_lines = 0;
         while let Some(found) = memchr::memchr(b'\n', &bytes[start..]) {
             let end = start + found;
             if end >= MAX_HEAD {
@@ -185,6 +190,12 @@ impl Guard {
             } else if begun {
                 self.at = examine(&bytes[..=end])?;
                 return Ok(Some(end + 1));
+            } else {
+                empty_lines += 1;
+            }
+            // They are looked at again with every read.
+            if empty_lines > MAX_EMPTY_LINES {
+                return Err(Refusal::EmptyLines);
             }
             start = end + 1;
         }
@@ -435,6 +446,14 @@ mod tests {
         assert_eq!(line(&format!("GET /{} HTTP/1.1", "x".repeat(MAX_URI))), Some(Refusal::UriTooLong));
         assert_eq!(refusal("GET / HTTP/1.1\r\n\r\n"), Some(Refusal::MissingHost));
         assert_eq!(refusal("GET / HTTP/1.0\r\n\r\n"), None);
+    }
+
+    #[test]
+    fn few_empty_lines_may_stand_before_a_request() {
+        let after = |lines: usize| refusal(&format!("{}GET / HTTP/1.1\r\nhost: t\r\n\r\n", "\r\n".repeat(lines)));
+        assert_eq!(after(MAX_EMPTY_LINES), None);
+        assert_eq!(after(MAX_EMPTY_LINES + 1), Some(Refusal::EmptyLines));
+        assert_eq!(follow("\r\n".repeat(MAX_HEAD).as_bytes(), || 1), Verdict::Refuse(0, Refusal::EmptyLines));
     }
 
     #[test]
