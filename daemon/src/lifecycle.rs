@@ -9,7 +9,7 @@ use rohas_config::settings::Settings;
 use rohas_handlers_host::load::Report;
 use rohas_telemetry::Service;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
@@ -30,6 +30,9 @@ const END_PATIENCE: Duration = Duration::from_secs(1);
 
 /// After this long somebody at the screen wants to know what is being waited for.
 const LONG_LOAD: Duration = Duration::from_secs(3);
+
+/// How many loads in a row an edit ends at once.
+const QUICKLY_ENDED: u32 = 3;
 
 /// How a daemon is to be run.
 pub(crate) struct Plan {
@@ -116,6 +119,15 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Error> {
     drain(&plan, reloader, &mut signals, service).await
 }
 
+/// Waits for an edit that ends a load: code that hangs while it is imported must not keep the edit that mends it waiting.
+///
+/// After a few in a row it takes longer and longer until one counts, for an import that writes files below `src` would
+/// supersede its own load for ever.
+async fn superseding(watcher: Option<&mut Watcher>, superseded: u32) {
+    sleep(LONG_LOAD * (superseded + 1).saturating_sub(QUICKLY_ENDED)).await;
+    changed(watcher).await;
+}
+
 async fn changed(watcher: Option<&mut Watcher>) {
     match watcher {
         Some(watcher) => watcher.changed().await,
@@ -140,18 +152,21 @@ async fn first_sound(plan: &Plan) -> Result<(Sound, Option<Watcher>), Error> {
 /// Reads the project and generates its code. What is wrong with it is shown, and mending it is waited for.
 async fn mended(plan: &Plan, watcher: &mut Watcher) -> Result<Sound, Error> {
     loop {
+        // Before the files are read: what is edited meanwhile is then a change.
+        watcher.settle().await;
         match read(plan, false).await {
             Ok(sound) => {
                 let generated = generate(plan, &sound).await?;
-                watcher.settle().await;
+                if !generated {
+                    return Ok(sound);
+                }
                 // What was only missing a moment ago, such as a handler's file, may have been made now.
-                return if generated { Ok(read(plan, false).await?) } else { Ok(sound) };
             }
             Err(unsound) => {
                 plan.screen.waiting(&unsound.render(plan.screen.color), "The project has faults.");
+                watcher.changed().await;
             }
         }
-        watcher.changed().await;
     }
 }
 
@@ -166,20 +181,21 @@ async fn first_version(
         let version = load(plan, &sound, 1, tracker).await?;
         return Ok((sound, version));
     };
+    let mut superseded = 0;
     loop {
         let loaded = tokio::select! {
             loaded = load(plan, &sound, 1, tracker) => Some(loaded),
-            // Code that hangs while it is imported must not keep the edit that mends it waiting.
-            () = watcher.changed() => None,
+            () = superseding(Some(&mut *watcher), superseded) => None,
         };
         match loaded {
             Some(Ok(version)) => return Ok((sound, version)),
             Some(Err(error)) if error.is_mendable() => {
+                superseded = 0;
                 plan.screen.waiting(&format!("error: {error}\n"), "The handlers do not load.");
                 watcher.changed().await;
             }
             Some(Err(error)) => return Err(error.into()),
-            None => {}
+            None => superseded += 1,
         }
         sound = mended(plan, watcher).await?;
         plan.screen.warnings(&sound);
@@ -242,13 +258,17 @@ impl Reloader<'_> {
     /// Waits for an edit and brings it to life, or the one that was made meanwhile.
     async fn follow(&mut self) {
         changed(self.watcher.as_mut()).await;
-        while self.reload().await == Reload::Superseded {}
+        let mut superseded = 0;
+        while self.reload(superseded).await == Reload::Superseded {
+            superseded += 1;
+        }
     }
 
-    /// Reads the project anew and lets it take over if it is sound; otherwise the last good version goes on.
-    async fn reload(&mut self) -> Reload {
+    /// Reads the project anew and lets it take over if it is sound; otherwise the last good version goes on. `superseded` says
+    /// how many attempts in a row ended with an edit.
+    async fn reload(&mut self, superseded: u32) -> Reload {
         let began = Instant::now();
-        match self.try_reload().await {
+        match self.try_reload(superseded).await {
             Err(Kept::Superseded) => return Reload::Superseded,
             Ok(()) => self.plan.screen.reloaded(&self.app.current(), began.elapsed()),
             Err(Kept::Unsound(unsound)) => self.plan.screen.kept(&unsound.render(self.plan.screen.color)),
@@ -259,7 +279,7 @@ impl Reloader<'_> {
         Reload::Ended
     }
 
-    async fn try_reload(&mut self) -> Result<(), Kept> {
+    async fn try_reload(&mut self, superseded: u32) -> Result<(), Kept> {
         let sound = read(self.plan, false).await?;
         let current = self.app.current();
         self.plan.screen.needs_restart(&current.settings, &sound.settings);
@@ -270,8 +290,7 @@ impl Reloader<'_> {
         }
         let version = tokio::select! {
             version = load(self.plan, &sound, self.number + 1, &self.app.tracker) => version.map_err(Kept::Workers)?,
-            // Code that hangs while it is imported must not keep the edit that mends it waiting.
-            () = changed(self.watcher.as_mut()) => return Err(Kept::Superseded),
+            () = superseding(self.watcher.as_mut(), superseded) => return Err(Kept::Superseded),
         };
         if breaks_more(&current, &version) {
             self.plan.screen.load_errors(&version.handlers, &version.host.report());
@@ -330,7 +349,7 @@ async fn drain(plan: &Plan, reloader: Reloader<'_>, signals: &mut Signals, telem
     let tracker = app.tracker.clone();
     let quiet = async {
         while app.requests.count() > 0 || version.host.in_flight() > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            sleep(Duration::from_millis(10)).await;
         }
     };
     tokio::select! {

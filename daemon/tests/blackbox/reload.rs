@@ -4,6 +4,8 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -155,6 +157,44 @@ fn a_first_start_whose_code_hangs_takes_up_the_edit_that_mends_it() {
     eventually("the end of the other workers", || (daemon.workers().len() == 1).then_some(()));
     edit(&mut daemon, &project, HANDLER, &answering(2));
     assert_eq!(version(&daemon), 2);
+}
+
+#[test]
+fn an_edit_during_the_first_read_is_taken_up_and_generated_code_follows_it() {
+    let other = "api Other { method: GET path: \"/other\" response: Json }\n";
+    let project = project()
+        .file("src/handlers/api/other.py", "import generated.api.other\n\ndef handle_other():\n    return 'other'\n");
+    // Generating code waits here, after the schema has been read.
+    let pipe = project.path().join("src/generated/api/version.py");
+    fs::create_dir_all(pipe.parent().unwrap()).unwrap();
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut daemon = Daemon::spawn(project.command(&["dev", "--port", "0"]));
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let open = || fs::OpenOptions::new().write(true).custom_flags(nonblocking).open(&pipe).ok();
+    let held = eventually("a reader of the generated code", open);
+    project.write("schema/other.ro", other);
+    drop(held);
+    daemon.wait_for_address();
+    let answer = daemon.get("/other");
+    assert_eq!((answer.status, answer.json()), (200, "other".into()), "{}", daemon.output());
+}
+
+#[test]
+fn an_import_that_writes_files_does_not_supersede_its_own_load_for_ever() {
+    // Each load ends only when the one after it has begun, or when it has been left alone for a while.
+    let writing = |version: usize| {
+        format!(
+            "import pathlib, time\nnotes = pathlib.Path('src/notes.txt')\nfor _ in range(200):\n    \
+             notes.write_text(str(time.time_ns()))\n    time.sleep(0.005)\n{}",
+            answering(version)
+        )
+    };
+    let project = project().file(HANDLER, &writing(1));
+    let mut daemon = Daemon::spawn(project.command(&["dev", "--port", "0"]));
+    daemon.wait_for_address();
+    assert_eq!(version(&daemon), 1);
+    edit(&mut daemon, &project, HANDLER, &writing(2));
+    eventually("the edit", || (version(&daemon) == 2).then_some(()));
 }
 
 #[test]
