@@ -74,7 +74,7 @@ impl Output {
     pub(crate) fn push(&self, text: &[u8]) {
         let mut state = self.shared.state();
         if state.waiting.len() + text.len() > CAPACITY {
-            state.lost += memchr::memchr_iter(b'\n', text).count().max(1) as u64;
+            state.lost += lines(text).max(1);
             return;
         }
         state.waiting.extend_from_slice(text);
@@ -111,15 +111,17 @@ impl Shared {
     /// Writes what comes, for as long as the process lives. A stream that has gone takes everything, as `/dev/null` does.
     fn write_all(&self, name: &'static str, stream: &impl AsFd) {
         let mut batch = Vec::new();
-        let mut reported = 0;
+        let (mut unwritten, mut reported) = (0, 0);
         loop {
-            let lost = self.take(&mut batch);
-            if let Err(error) = write(stream, &batch) {
-                tracing::trace!(stream = name, %error, "nobody reads any more");
-            }
+            let mut lost = self.take(&mut batch);
+            let mut rest = &*batch;
+            let outcome = write(stream, &mut rest);
+            unwritten += lines(rest);
+            lost += unwritten;
             batch.clear();
-            // It may itself find no room; then it is counted too, and the next time says so.
-            if lost > reported {
+            // It may itself find no room; then it is counted too, and the next time says so. Not while nothing can be written:
+            // it would be the next that can't be, and so on for ever.
+            if outcome.is_ok() && lost > reported {
                 reported = lost;
                 tracing::warn!(stream = name, lost, "lines were lost, since nobody read them; so many since the start");
             }
@@ -139,11 +141,16 @@ impl Shared {
     }
 }
 
-fn write(stream: &impl AsFd, mut text: &[u8]) -> Result<(), Errno> {
+fn lines(text: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', text).count() as u64
+}
+
+/// Writes a text and leaves of it what could not be written.
+fn write(stream: &impl AsFd, text: &mut &[u8]) -> Result<(), Errno> {
     while !text.is_empty() {
         match rustix::io::write(stream, text) {
             Ok(0) => return Err(Errno::IO),
-            Ok(written) => text = &text[written..],
+            Ok(written) => *text = &text[written..],
             Err(Errno::INTR) => {}
             // Somebody else with the same terminal has made it non-blocking.
             Err(Errno::AGAIN) => {

@@ -1,5 +1,6 @@
 //! Does a daemon serve when nobody reads what it prints?
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read as _};
 
 use crate::support::{Daemon, Project, eventually};
@@ -61,6 +62,26 @@ fn lost_lines_of_a_json_log_are_reported_as_json() {
         record["lost"].as_u64()
     });
     assert!(lost.is_some_and(|lost| lost > 0));
+}
+
+#[test]
+fn a_log_whose_reader_has_gone_leaves_its_thread_at_rest() {
+    let project = project();
+    let mut command = project.command(&["dev", "--port", "0"]);
+    command.env("RUST_LOG", "trace");
+    let (daemon, stderr) = Daemon::with_unread_stderr(command);
+    drop(stderr);
+    is_heard(&daemon, 1);
+    let threads = format!("/proc/{}/task", daemon.pid());
+    let name = |thread: &fs::DirEntry| fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+    let thread = fs::read_dir(threads).unwrap().map(Result::unwrap).find(|thread| name(thread) == "stderr\n").unwrap();
+    // Busy is also who would run and gets no processor.
+    let sleeps = || fs::read_to_string(thread.path().join("stat")).unwrap().contains("(stderr) S ");
+    let mut looks = 0;
+    eventually("the thread to rest", || {
+        looks = if sleeps() { looks + 1 } else { 0 };
+        (looks == 20).then_some(())
+    });
 }
 
 #[test]
