@@ -2,19 +2,18 @@
 
 use std::net::SocketAddr;
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rohas_config::schema::Schema;
 use rohas_config::schema::model::{Api, Field, Method, Rule, Segment, Type};
 use serde_json::{Map, Value, json};
 
+use crate::trigger::http::path;
 use crate::version::{ApiRoute, Version};
 
 /// Records within records beyond this are not filled in.
 const MAX_DEPTH: usize = 16;
 
-/// What must be encoded in a path; the rest is matched as it stands.
-const OUTSIDE_OF_PATHS: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'`').add(b'{').add(b'}');
+/// Most values in an example: arrays within arrays have no end. No one wants to read half as many.
+const MAX_VALUES: usize = 200;
 
 /// A `curl` command that one of the project's apis accepts; a look at the daemon's health when no such request is known.
 pub(crate) fn command(version: &Version, address: SocketAddr) -> String {
@@ -34,14 +33,14 @@ fn request(schema: &Schema, route: &ApiRoute, address: SocketAddr) -> Option<Str
     if !route.middlewares.is_empty() || asks_for_a_query(schema, api) {
         return None;
     }
-    let url = quoted(&format!("http://{address}{}", path(api)));
+    let url = quoted(&format!("http://{address}{}", path_of(api)));
     let Some((ty, shape)) = api.body.as_ref().zip(route.body.as_ref()) else {
         return Some(match api.method {
             Method::Get => format!("curl {url}"),
             other => format!("curl -X {} {url}", other.as_str()),
         });
     };
-    let body = value(schema, ty, &[], 0);
+    let body = Example { schema, left: MAX_VALUES }.value(ty, &[], 0);
     // What the rules ask for beyond what is known here, such as a pattern, is not guessed.
     shape.check(&mut body.clone()).ok()?;
     let body = quoted(&body.to_string());
@@ -57,42 +56,53 @@ fn is_required(field: &Field) -> bool {
     !field.optional && field.default.is_none()
 }
 
-fn path(api: &Api) -> String {
+fn path_of(api: &Api) -> String {
     let segments = api.path.segments.iter().map(|segment| match segment {
-        Segment::Literal(text) => utf8_percent_encode(text, OUTSIDE_OF_PATHS).to_string(),
+        Segment::Literal(text) => path::encoded(text),
         Segment::Param(_) => "1".to_owned(),
     });
     let path: String = segments.map(|segment| format!("/{segment}")).collect();
     if path.is_empty() { "/".to_owned() } else { path }
 }
 
-/// An example of a type under the rules of the field that holds it.
-fn value(schema: &Schema, ty: &Type, rules: &[Rule], depth: usize) -> Value {
-    match ty {
-        Type::Int => json!(number(rules) as i64),
-        Type::Float => json!(number(rules)),
-        Type::String => json!(text(rules)),
-        Type::Boolean => json!(true),
-        Type::DateTime => json!("2026-01-31T12:00:00Z"),
-        Type::Json | Type::Map(_) => json!({}),
-        Type::Bytes => json!("aGVsbG8="),
-        Type::Enum(name) => json!(schema.enums[name].variants[0].name),
-        Type::Record(name) => record(schema, name, depth),
-        Type::Array(item) => {
-            let least =
-                rules.iter().find_map(|rule| if let Rule::MinItems(least) = rule { Some(*least) } else { None });
-            (0..least.unwrap_or_default().min(10)).map(|_| value(schema, item, rules, depth)).collect()
-        }
-    }
+/// An example in the making.
+struct Example<'a> {
+    schema: &'a Schema,
+    /// How many more values it may have; those beyond are null, which few types allow.
+    left: usize,
 }
 
-fn record(schema: &Schema, name: &str, depth: usize) -> Value {
-    if depth == MAX_DEPTH {
-        return Value::Null;
+impl Example<'_> {
+    /// A value of a type under the rules of the field that holds it.
+    fn value(&mut self, ty: &Type, rules: &[Rule], depth: usize) -> Value {
+        let Some(left) = self.left.checked_sub(1) else { return Value::Null };
+        self.left = left;
+        match ty {
+            Type::Int => json!(number(rules) as i64),
+            Type::Float => json!(number(rules)),
+            Type::String => json!(text(rules)),
+            Type::Boolean => json!(true),
+            Type::DateTime => json!("2026-01-31T12:00:00Z"),
+            Type::Json | Type::Map(_) => json!({}),
+            Type::Bytes => json!("aGVsbG8="),
+            Type::Enum(name) => json!(self.schema.enums[name].variants[0].name),
+            Type::Record(name) => self.record(name, depth),
+            Type::Array(item) => {
+                let least =
+                    rules.iter().find_map(|rule| if let Rule::MinItems(least) = rule { Some(*least) } else { None });
+                (0..least.unwrap_or_default().min(10)).map(|_| self.value(item, rules, depth)).collect()
+            }
+        }
     }
-    let required = schema.records[name].fields.values().filter(|field| is_required(field));
-    let members = required.map(|field| (field.name.clone(), value(schema, &field.ty, &field.rules, depth + 1)));
-    Value::Object(members.collect::<Map<_, _>>())
+
+    fn record(&mut self, name: &str, depth: usize) -> Value {
+        if depth == MAX_DEPTH {
+            return Value::Null;
+        }
+        let required = self.schema.records[name].fields.values().filter(|field| is_required(field));
+        let members = required.map(|field| (field.name.clone(), self.value(&field.ty, &field.rules, depth + 1)));
+        Value::Object(members.collect::<Map<_, _>>())
+    }
 }
 
 fn number(rules: &[Rule]) -> f64 {

@@ -217,3 +217,15 @@ fn the_command_that_dev_suggests_works_when_it_is_pasted() {
     let answer = daemon.request(method, path, &[("content-type", "application/json")], body.as_bytes());
     assert_eq!((answer.status, answer.json()), (201, "adopted".into()), "{suggested}");
 }
+
+#[test]
+fn a_type_whose_smallest_value_is_endless_does_not_hold_up_the_start() {
+    let project = Project::new()
+        .file(
+            "schema/tree.ro",
+            "type Node { children: Node[] @minItems(10) }\napi Grow { method: POST path: \"/grow\" body: Node response: Json }\n",
+        )
+        .file("src/handlers/api/grow.py", "async def handle_grow(req):\n    return 1\n");
+    let mut daemon = project.dev();
+    daemon.wait_for("another suggestion", |text| text.contains("/healthz").then_some(()));
+}

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::http::project;
+use crate::support::Project;
 
 #[test]
 fn paths_find_their_api_and_parameters_arrive_decoded() {
@@ -27,6 +28,33 @@ fn paths_find_their_api_and_parameters_arrive_decoded() {
         assert!(reply.json()["error"].is_string(), "{path}");
     }
     assert_eq!(daemon.get("/notes/%FF").json()["code"], "malformed_path");
+}
+
+#[test]
+fn a_path_is_found_however_its_characters_are_encoded() {
+    let schema = r#"
+        api Its { method: GET path: "/it's/{name}" response: Json }
+        api Cafe { method: GET path: "/café|1" response: Json }
+        "#;
+    let project = Project::new()
+        .file("schema/api.ro", schema)
+        .file("src/handlers/api/its.py", "def handle_its(req):\n    return req.name\n")
+        .file("src/handlers/api/cafe.py", "def handle_cafe():\n    return 'café'\n");
+    let daemon = project.run();
+    for (path, expected) in [
+        ("/it's/x", "x"),
+        ("/it%27s/x", "x"),
+        ("/%69t's/%2F%25%3F?q=%2F", "/%?"),
+        ("/it's/a'b", "a'b"),
+        ("/caf%C3%A9%7C1", "café"),
+        ("/café|1", "café"),
+    ] {
+        let reply = daemon.get(path);
+        assert_eq!((reply.status, reply.json()), (200, json!(expected)), "{path}");
+    }
+    for path in ["/it's%2Fx", "/it%2527s/x", "/it's/x/y", "/caf%E9%7C1"] {
+        assert_eq!(daemon.get(path).status, 404, "{path}");
+    }
 }
 
 #[test]

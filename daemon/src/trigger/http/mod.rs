@@ -4,6 +4,7 @@ mod accept;
 mod connection;
 mod guard;
 mod names;
+pub(crate) mod path;
 mod reply;
 mod request;
 mod routes;

@@ -27,6 +27,7 @@ use crate::reply::Reply;
 use crate::trigger::http::connection::Phase;
 use crate::trigger::http::guard::REFUSED_METHOD;
 use crate::trigger::http::names::LocalNames;
+use crate::trigger::http::path;
 use crate::trigger::http::reply::{self, ErrorBody};
 use crate::trigger::http::request::{self, BodyLimits, Payload};
 use crate::version::{ApiRoute, Version};
@@ -71,13 +72,14 @@ impl Site {
     }
 
     /// Answers one request. `names` are those that it may call the daemon by, if that matters.
-    pub(super) async fn respond(&self, request: Request, phase: &Phase, names: Option<&LocalNames>) -> Response {
+    pub(super) async fn respond(&self, mut request: Request, phase: &Phase, names: Option<&LocalNames>) -> Response {
         let given = given_request_id(request.headers()).cloned();
         let mut response = if let Some(refusal) = phase.refusal().filter(|_| request.method() == REFUSED_METHOD) {
             refusal.error().into_response()
         } else if let Some(Err(error)) = names.map(|names| names.check(request.headers())) {
             error.into_response()
         } else {
+            path::normalize(request.uri_mut());
             match self.router.clone().oneshot(request).await {
                 Ok(response) => response,
                 Err(never) => match never {},
@@ -96,19 +98,19 @@ impl Site {
 
 /// axum's form of a path. Parameters are named by position: apis of one path may name them differently.
 fn route_path(pattern: &model::PathPattern) -> String {
-    let mut path = String::new();
+    let mut text = String::new();
     let mut params = 0;
     for segment in &pattern.segments {
-        path.push('/');
+        text.push('/');
         match segment {
-            model::Segment::Literal(text) => path.push_str(&text.replace('{', "{{").replace('}', "}}")),
+            model::Segment::Literal(literal) => text.push_str(&path::encoded(literal)),
             model::Segment::Param(_) => {
-                path.push_str(&format!("{{p{params}}}"));
+                text.push_str(&format!("{{p{params}}}"));
                 params += 1;
             }
         }
     }
-    if path.is_empty() { "/".to_owned() } else { path }
+    if text.is_empty() { "/".to_owned() } else { text }
 }
 
 fn with_cors(router: Router, version: &Version) -> Router {
