@@ -1,9 +1,11 @@
 //! `rohas fmt`: print schema files the one canonical way.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
+use rohas_codegen::replace;
 use rohas_config::schema::{diagnostic, format, source};
 
 use crate::cli::{Common, Failure, Outcome};
@@ -32,12 +34,12 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
             Ok(formatted) if formatted == text => {}
             Ok(formatted) => {
                 if !arguments.check {
-                    std::fs::write(&path, formatted).with_context(|| format!("cannot write {}", path.display()))?;
+                    write(&path, &formatted).with_context(|| format!("cannot write {}", path.display()))?;
                 }
                 changed.push(name);
             }
             Err(diagnostics) => {
-                broken.push_str(&diagnostic::render(&diagnostics, environment::color(&std::io::stderr())));
+                broken.push_str(&diagnostic::render(&diagnostics, environment::color(&io::stderr())));
             }
         }
     }
@@ -51,4 +53,9 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
         return Err(anyhow::anyhow!("{} files are not formatted; run `rohas fmt`", changed.len()).into());
     }
     Ok(())
+}
+
+/// A link stays one: what it leads to is written.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    replace(&path.canonicalize()?, text)
 }

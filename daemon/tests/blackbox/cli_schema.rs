@@ -1,7 +1,9 @@
 //! Do `validate` and `fmt` keep their word about schema files?
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Output;
 
 use serde_json::Value;
@@ -171,4 +173,25 @@ fn fmt_formats_what_it_can_and_leaves_broken_files() {
     assert!(text(&output.stderr).contains("schema/bad.ro"), "{}", text(&output.stderr));
     assert_eq!(fs::read_to_string(project.path().join("schema/bad.ro")).unwrap(), "model {\n");
     assert!(fs::read_to_string(project.path().join("schema/good.ro")).unwrap().contains("model A {"));
+}
+
+#[test]
+fn fmt_replaces_a_file_as_a_whole_with_its_permissions_and_through_links() {
+    let untidy = "model  A{id:Int}\n";
+    let project = Project::new().file("shared/a.ro", untidy).file("schema/b.ro", "model B {\n  id Int\n}\n");
+    let (target, link) = (project.path().join("shared/a.ro"), project.path().join("schema/a.ro"));
+    symlink("../shared/a.ro", &link).unwrap();
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o640)).unwrap();
+    let mut opened = File::open(&target).unwrap();
+    assert_eq!(project.rohas(&["fmt"]).status.code(), Some(0));
+    let mut seen = String::new();
+    opened.read_to_string(&mut seen).unwrap();
+    assert_eq!(seen, untidy, "a reader sees the text that it opened");
+    assert!(fs::read_to_string(&target).unwrap().contains("model A {"));
+    assert_eq!(target.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(link.is_symlink());
+    for folder in ["shared", "schema"] {
+        let names = fs::read_dir(project.path().join(folder)).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(names.map(|name| name.into_string().unwrap()).all(|name| name.len() == 4), "left behind in {folder}");
+    }
 }
