@@ -234,6 +234,35 @@ fn an_endless_loop_is_answered_at_its_timeout_and_others_are_served_meanwhile() 
     pid(&daemon);
 }
 
+#[test]
+fn a_worker_whose_loop_is_blocked_by_what_a_handler_left_behind_is_killed() {
+    let project = project(&[
+        PID,
+        (
+            "Leave",
+            "",
+            "
+            import asyncio, os
+            kept = []
+            async def spin():
+                await asyncio.sleep(0.2)
+                while True:
+                    pass
+            async def handle_leave():
+                kept.append(asyncio.create_task(spin()))
+                return os.getpid()
+            ",
+        ),
+    ]);
+    let daemon = project.dev();
+    // More often than there may be processes.
+    for _ in 0..4 {
+        let blocked = daemon.get("/leave").json().as_u64().unwrap();
+        eventually("another worker", || (pid(&daemon) != blocked).then_some(()));
+        eventually("the end of the blocked one", || (!is_alive(u32::try_from(blocked).unwrap())).then_some(()));
+    }
+}
+
 const BLOCK: (&str, &str, &str) = (
     "Block",
     "timeout: 300ms",

@@ -3,7 +3,8 @@
 //! * A call that goes on after its deadline plus the grace is stuck. If the worker's loop hangs, the worker is killed at once.
 //!   If the loop turns, the call harms only the thread that it has; a worker with too many of those gets no new calls once
 //!   its replacement is there, and ends when nobody waits for the others it has.
-//! * Calls that a worker does not begin although its loop hangs move to other workers; a spare one is started if need be.
+//! * Calls that a worker does not begin although its loop hangs move to other workers; a spare one is started if need be. When
+//!   nobody waits for what the worker has left, something else blocks its loop, and it is killed.
 //! * A worker that dies, or grows beyond its memory limit, is replaced, after a pause that grows while starts keep failing.
 //! * A call that must run alone gets a worker that has nothing to do, or one more is started for it.
 //! * The number of processes is bounded. When the bound keeps a replacement from being started, the worker on its way out that
@@ -29,8 +30,8 @@ const IDLE_TICK: Duration = Duration::from_secs(1);
 const SLOW_START: Duration = Duration::from_millis(100);
 /// A loop that does not answer for so long hangs.
 const HANGS_AFTER: Duration = Duration::from_millis(200);
-/// A loop that does not answer for so long is given up when the pool can serve nothing and start nothing. What only makes it
-/// slow, such as many busy threads, lets it turn once in such a time.
+/// A loop that does not answer for so long is given up when nobody waits for its calls, or when the pool can serve nothing and
+/// start nothing. What only makes it slow, such as many busy threads, lets it turn once in such a time.
 const HOPELESS_AFTER: Duration = Duration::from_secs(2);
 /// How long a worker too many is kept: whatever asked for it often asks again.
 const SPARE_PATIENCE: Duration = Duration::from_secs(5);
@@ -81,6 +82,7 @@ impl Shared {
                 continue;
             }
             self.check_overdue(worker, now);
+            end_hopeless(worker, now);
             if self.options.recycle_after.is_some_and(|calls| worker.handled >= calls) {
                 worker.due.get_or_insert("it has run as many calls as recycle_after allows");
             }
@@ -243,6 +245,14 @@ fn hangs(worker: &mut Worker, now: Instant) -> bool {
     }
 }
 
+/// Kills a worker whose loop hangs although it runs nothing that somebody waits for: what blocks it has no deadline.
+fn end_hopeless(worker: &mut Worker, now: Instant) {
+    if worker.blocked && worker.awaited() == 0 && !worker.is_killed() && worker.silent_for(now) >= HOPELESS_AFTER {
+        tracing::warn!(pid = worker.pid, "what a handler left behind blocks its worker; the worker is killed");
+        worker.kill(UNAWAITED);
+    }
+}
+
 fn retire(worker: &mut Worker, reason: &str) {
     if worker.phase != Phase::Retiring {
         tracing::info!(pid = worker.pid, reason, "a worker is replaced");
@@ -314,6 +324,26 @@ mod tests {
         make_room(&mut state, Instant::now());
         make_room(&mut state, Instant::now());
         assert_eq!(numbers.map(|number| state.worker(number).unwrap().is_killed()), [false, true, false]);
+    }
+
+    #[test]
+    fn a_worker_whose_loop_hangs_without_a_call_that_somebody_waits_for_is_killed_when_it_has_been_silent_for_long() {
+        let mut state = State::default();
+        let number = ready_worker(&mut state);
+        let (key, _answer) = submit(&mut state);
+        enter_all(&mut state, number);
+        let worker = state.worker(number).unwrap();
+        worker.send_ping();
+        worker.blocked = true;
+        let (soon, late) = (Instant::now(), Instant::now() + HOPELESS_AFTER);
+        end_hopeless(worker, late);
+        assert!(!worker.is_killed(), "somebody waits for its call");
+        state.expire(key);
+        let worker = state.worker(number).unwrap();
+        end_hopeless(worker, soon);
+        assert!(!worker.is_killed(), "it may only be slow");
+        end_hopeless(worker, late);
+        assert!(worker.is_killed());
     }
 
     #[test]
