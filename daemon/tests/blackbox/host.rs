@@ -263,6 +263,27 @@ fn a_worker_whose_loop_is_blocked_by_what_a_handler_left_behind_is_killed() {
     }
 }
 
+#[test]
+fn a_worker_that_left_its_process_group_is_killed_all_the_same() {
+    let leave = (
+        "Leave",
+        "timeout: 300ms",
+        "
+        import os, signal
+        async def handle_leave():
+            os.setpgid(0, os.getpgid(os.getppid()))
+            # Nor can its own watchdog end it now.
+            os.kill(os.getpid(), signal.SIGSTOP)
+        ",
+    );
+    let project = project(&[PID, leave]);
+    let daemon = project.dev();
+    let first = pid(&daemon);
+    assert_eq!(daemon.get("/leave").status, 504);
+    eventually("the end of the worker", || (!is_alive(u32::try_from(first).unwrap())).then_some(()));
+    pid(&daemon);
+}
+
 const BLOCK: (&str, &str, &str) = (
     "Block",
     "timeout: 300ms",

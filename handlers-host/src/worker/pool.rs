@@ -230,8 +230,10 @@ impl Shared {
             Ok(Ok(status)) => status.to_string(),
             Ok(Err(error)) => format!("{reason}; {error}"),
             Err(_) => {
-                if let Err(error) = child.wait().await {
-                    tracing::warn!(pid, %error, "a worker could not be waited for");
+                // It may have left its group.
+                let killed = child.start_kill();
+                if let Err(error) = killed.and(child.wait().await) {
+                    tracing::warn!(pid, %error, "a worker could not be killed or waited for");
                 }
                 reason
             }

@@ -74,7 +74,9 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // Its own process group: Ctrl-C in the terminal is the daemon's to handle, and what the worker starts dies with it.
-            .process_group(0);
+            .process_group(0)
+            // A worker that has left its group is killed too.
+            .kill_on_drop(true);
         let mapping = |parent_fd: OwnedFd, child_fd| FdMapping { parent_fd, child_fd };
         command
             .fd_mappings(vec![
