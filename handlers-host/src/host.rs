@@ -19,7 +19,7 @@ pub trait Host: Send + Sync + 'static {
     /// Runs a handler to its end or its deadline, whichever comes first. User code never makes it wait longer.
     async fn invoke(&self, invocation: Invocation) -> Finished;
 
-    /// How many calls are running or waiting for a worker.
+    /// How many calls have not been answered. One that runs on after its deadline has been.
     fn in_flight(&self) -> usize;
 }
 

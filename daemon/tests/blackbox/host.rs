@@ -325,6 +325,17 @@ fn calls_behind_the_last_stuck_thread_run_in_the_next_worker() {
 }
 
 #[test]
+fn a_stuck_thread_does_not_hold_up_the_end_of_the_daemon() {
+    let project = project(&[BLOCK]).file(
+        "config/rohas.toml",
+        "[project]\nname = \"test\"\n[server]\ndrain_grace = \"10m\"\n[python]\nworkers = 1\nthreads = 8\n",
+    );
+    let mut daemon = project.dev();
+    assert_eq!(daemon.get("/block").status, 504);
+    assert!(daemon.stop().success(), "{}", daemon.output());
+}
+
+#[test]
 fn stuck_handlers_beside_long_calls_never_use_up_the_processes() {
     let long = (
         "Long",

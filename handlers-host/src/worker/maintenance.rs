@@ -37,7 +37,7 @@ const HOPELESS_AFTER: Duration = Duration::from_secs(2);
 const SPARE_PATIENCE: Duration = Duration::from_secs(5);
 /// How often memory is measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
-/// How long a retired worker without calls may take to end by itself.
+/// How long a worker that nobody waits for may take to end by itself.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 /// Why workers are killed when their pool has been dropped.
 const STOPPED: Ending = Ending::ForOthers("its time to finish was over");
@@ -197,9 +197,10 @@ impl Shared {
         }
     }
 
-    /// Ends all workers: they finish what they have within the grace, then they are killed.
+    /// Ends all workers: they finish what they have within the grace, then they are killed; sooner when nobody waits for it.
     async fn drain(&self) {
-        let deadline = Instant::now() + self.options.drain;
+        let began = Instant::now();
+        let deadline = began + self.options.drain;
         {
             let mut state = self.state();
             state.forget_waiting();
@@ -211,14 +212,22 @@ impl Shared {
                 }
             }
         }
-        while !self.state().workers.is_empty() {
-            if timeout_at(deadline, self.changed.notified()).await.is_err() {
-                break;
-            }
+        self.wait_for_ends(deadline.min(began + DRAIN_PATIENCE)).await;
+        for worker in self.state().workers.iter_mut().filter(|worker| worker.awaited() == 0 && !worker.is_idle()) {
+            worker.kill(UNAWAITED);
         }
+        self.wait_for_ends(deadline).await;
         for worker in &mut self.state().workers {
             tracing::warn!(pid = worker.pid, "a worker did not end within the grace and is killed");
             worker.kill(STOPPED);
+        }
+    }
+
+    async fn wait_for_ends(&self, deadline: Instant) {
+        while !self.state().workers.is_empty() {
+            if timeout_at(deadline, self.changed.notified()).await.is_err() {
+                return;
+            }
         }
     }
 }

@@ -211,8 +211,9 @@ impl State {
         }
     }
 
+    /// How many calls have not been answered.
     pub(super) fn in_flight(&self) -> usize {
-        let running: usize = self.workers.iter().map(Worker::in_flight).sum();
+        let running: usize = self.workers.iter().map(Worker::awaited).sum();
         self.waiting.len() + self.alone.len() + running
     }
 

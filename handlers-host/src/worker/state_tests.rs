@@ -188,6 +188,7 @@ fn a_running_call_is_answered_at_its_deadline_and_keeps_its_slot_until_it_ends()
     assert_eq!(finished.logs[0].message, "working");
     let worker = state.worker(number).unwrap();
     assert_eq!((worker.in_flight(), worker.awaited()), (1, 0));
+    assert_eq!(state.in_flight(), 0, "nobody has to wait for it");
     complete(&mut state, number, id);
     assert_eq!(state.worker(number).unwrap().in_flight(), 0);
 }
