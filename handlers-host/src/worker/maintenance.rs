@@ -153,18 +153,7 @@ impl Shared {
     }
 
     fn wants_worker(&self, now: Instant) -> bool {
-        let mut state = self.state();
-        let sound = state.workers.iter().filter(|worker| worker.is_sound()).count();
-        let one_starts = || state.workers.iter().any(|worker| worker.phase == Phase::Starting);
-        let enough = sound >= self.options.workers && (state.alone.is_empty() || one_starts());
-        if enough || !state.may_start(now) || self.closing.is_cancelled() {
-            return false;
-        }
-        let room = state.workers.len() <= 2 * self.options.workers;
-        if !room && sound < self.options.workers {
-            make_room(&mut state, now);
-        }
-        room
+        !self.closing.is_cancelled() && wants_worker(&mut self.state(), self.options.workers, now)
     }
 
     /// Workers that are due go on until their replacements are ready. Says which are retired now.
@@ -230,6 +219,21 @@ impl Shared {
             }
         }
     }
+}
+
+/// Whether one more worker is to be started now. If there are too many processes for that, one of them has to go.
+fn wants_worker(state: &mut State, workers: usize, now: Instant) -> bool {
+    let sound = state.workers.iter().filter(|worker| worker.is_sound()).count();
+    let one_starts = || state.workers.iter().any(|worker| worker.phase == Phase::Starting);
+    let enough = sound >= workers && (state.alone.is_empty() || one_starts());
+    if enough || !state.may_start(now) {
+        return false;
+    }
+    let room = state.workers.len() <= 2 * workers;
+    if !room {
+        make_room(state, now);
+    }
+    room
 }
 
 /// Asks a worker that is slow to begin for a sign of life; true when it owes one for too long.
@@ -316,7 +320,7 @@ fn send_drain(worker: &mut Worker) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::worker::state::tests::{enter_all, ready_worker, submit};
+    use crate::worker::state::tests::{enter_all, ready_worker, submit, submit_alone};
 
     #[test]
     fn room_is_made_where_the_fewest_wait() {
@@ -353,6 +357,26 @@ mod tests {
         assert!(!worker.is_killed(), "it may only be slow");
         end_hopeless(worker, late);
         assert!(worker.is_killed());
+    }
+
+    #[test]
+    fn room_is_made_for_a_call_that_must_run_alone() {
+        let mut state = State::default();
+        let mut answers = Vec::new();
+        let retiring = [(), ()].map(|()| {
+            let number = ready_worker(&mut state);
+            answers.push(submit(&mut state));
+            enter_all(&mut state, number);
+            retire(state.worker(number).unwrap(), "a test");
+            number
+        });
+        ready_worker(&mut state);
+        assert!(!wants_worker(&mut state, 1, Instant::now()));
+        let _alone = submit_alone(&mut state);
+        assert!(!wants_worker(&mut state, 1, Instant::now()), "there are as many processes as there may be");
+        assert!(state.worker(retiring[0]).unwrap().is_killed());
+        state.remove_worker(retiring[0], "it was killed");
+        assert!(wants_worker(&mut state, 1, Instant::now()));
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn submit_as(state: &mut State, invocation: Invocation) -> (u64, Receiver<Finish
     (key, answer)
 }
 
-fn submit_alone(state: &mut State) -> (u64, Receiver<Finished>) {
+pub(in crate::worker) fn submit_alone(state: &mut State) -> (u64, Receiver<Finished>) {
     submit_as(state, Invocation { alone: true, ..invocation() })
 }
 
