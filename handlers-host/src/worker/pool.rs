@@ -251,9 +251,6 @@ impl Shared {
         let fate = state.worker(number).map(|worker| (worker.phase, worker.is_killed()));
         let (phase, killed) = fate.unwrap_or((Phase::Retiring, true));
         state.remove_worker(number, reason);
-        if phase == Phase::Starting {
-            state.failed_to_start();
-        }
         let others_start = state.workers.iter().any(|worker| worker.phase == Phase::Starting);
         drop(state);
         if phase == Phase::Starting && !others_start {

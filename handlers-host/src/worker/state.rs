@@ -68,6 +68,9 @@ impl State {
     pub(super) fn remove_worker(&mut self, number: u64, reason: &str) {
         let Some(position) = self.workers.iter().position(|worker| worker.number == number) else { return };
         let mut worker = self.workers.remove(position);
+        if worker.phase == Phase::Starting {
+            self.failed_to_start();
+        }
         let unstarted = worker.take_back_all();
         worker.lose_calls(reason);
         self.requeue(unstarted);
@@ -90,10 +93,8 @@ impl State {
             self.failed_to_start();
             self.admit_partial(&lacks, wanted)
         };
-        if admission != Admission::Refused
-            && let Some(worker) = self.worker(number)
-        {
-            worker.phase = Phase::Ready;
+        if let Some(worker) = self.worker(number) {
+            worker.phase = if admission == Admission::Refused { Phase::Retiring } else { Phase::Ready };
             worker.lacks = lacks;
             self.pump();
         }

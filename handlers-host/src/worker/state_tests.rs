@@ -312,6 +312,20 @@ fn an_answer_to_a_ping_from_before_a_deadline_proves_nothing_about_the_time_afte
 }
 
 #[test]
+fn a_start_that_fails_is_counted_once() {
+    let mut state = State::default();
+    ready_worker(&mut state);
+    let refused = worker_without(&mut state, &[0], 1).0;
+    state.worker(refused).unwrap().kill(Ending::ForOthers("refused"));
+    state.remove_worker(refused, "signal 9");
+    assert!(!state.may_start(Instant::now()) && state.may_start(Instant::now() + FIRST_PAUSE));
+
+    let unloaded = add_worker(&mut state);
+    state.remove_worker(unloaded, "signal 9");
+    assert!(!state.may_start(Instant::now() + FIRST_PAUSE) && state.may_start(Instant::now() + 2 * FIRST_PAUSE));
+}
+
+#[test]
 fn a_worker_that_lacks_handlers_is_used_only_where_no_other_has_them() {
     let mut state = State::default();
     let whole = ready_worker(&mut state);
