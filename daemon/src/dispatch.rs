@@ -203,7 +203,7 @@ impl Error {
             Self::Retry { .. } => "retry",
             Self::Host(HostError::TimedOut | HostError::NeverStarted) => "timeout",
             Self::Host(HostError::WorkerDied(_) | HostError::WorkerEnded(_)) => "worker_died",
-            Self::Host(HostError::NotLoaded(_)) => "handler_not_loaded",
+            Self::Host(HostError::NotLoaded(_) | HostError::NoLongerLoads(_)) => "handler_not_loaded",
             Self::Host(HostError::Busy) | Self::Publish(_) | Self::NoRoom => "too_busy",
             Self::Host(HostError::TooLarge(_)) => "too_large",
             Self::Host(HostError::Closed) => "shutting_down",
@@ -217,7 +217,7 @@ fn host_status(error: &HostError) -> Status {
     match error {
         HostError::TimedOut | HostError::NeverStarted => Status::TimedOut,
         HostError::WorkerDied(_) | HostError::WorkerEnded(_) => Status::Crashed,
-        HostError::NotLoaded(_) | HostError::TooLarge(_) => Status::Failed,
+        HostError::NotLoaded(_) | HostError::NoLongerLoads(_) | HostError::TooLarge(_) => Status::Failed,
         HostError::Busy => Status::Busy,
         HostError::Closed => Status::Cancelled,
     }

@@ -41,6 +41,9 @@ pub enum Error {
     /// The handler could not be loaded; the report says why.
     #[error("{0}")]
     NotLoaded(String),
+    /// The handler could be loaded before, but not by the worker that had to replace the others.
+    #[error("{0}")]
+    NoLongerLoads(String),
     /// The payload does not fit into a message to a worker.
     #[error("a payload of {0} bytes, with its defaults, is more than the {MAX_PAYLOAD} that a worker can be given")]
     TooLarge(usize),

@@ -129,7 +129,7 @@ impl Worker {
     /// Gives it a call. It must have room.
     pub(super) fn offer(&mut self, mut call: Call) {
         if let Some(reason) = self.lacks.get(&call.invocation.handler) {
-            call.finish(Err(HostError::NotLoaded(reason.clone())));
+            call.finish(Err(HostError::NoLongerLoads(reason.clone())));
             return;
         }
         call.offered = Instant::now();

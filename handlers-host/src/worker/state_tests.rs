@@ -336,7 +336,7 @@ fn a_worker_that_lacks_handlers_is_used_only_where_no_other_has_them() {
     let (partial, admission) = worker_without(&mut state, &[0], 2);
     assert_eq!(admission, Admission::Partial);
     let (_, mut lacking) = submit(&mut state);
-    assert!(matches!(lacking.try_recv().unwrap().result, Err(HostError::NotLoaded(why)) if why == "broken"));
+    assert!(matches!(lacking.try_recv().unwrap().result, Err(HostError::NoLongerLoads(why)) if why == "broken"));
     let _other = submit_as(&mut state, Invocation { handler: 1, ..invocation() });
     assert_eq!(given(&mut state, partial).len(), 1);
     assert_eq!(worker_without(&mut state, &[0, 1], 2).1, Admission::Refused, "the one that serves has more");

@@ -101,7 +101,7 @@ pub(super) fn judge(fault: &Fault, rules: &DeliveryRules, trial: &mut Trial, cha
         }
         // The handler was never entered, or the broker that it emits to has no room or cannot be reached, however long that lasts:
         // neither is the handler's fault.
-        dispatch::Error::Host(HostError::Busy | HostError::NeverStarted)
+        dispatch::Error::Host(HostError::Busy | HostError::NeverStarted | HostError::NoLongerLoads(_))
         | dispatch::Error::NoRoom
         | dispatch::Error::Publish(broker::Error::Full { .. } | broker::Error::Unavailable(_)) => {
             return trial.stall(rules, chance);
@@ -137,6 +137,7 @@ fn is_hopeless(error: &dispatch::Error) -> bool {
     match error {
         dispatch::Error::Emit(error) => error.code() == "hop_limit",
         dispatch::Error::Publish(error) => matches!(error, broker::Error::TooLarge { .. }),
+        dispatch::Error::Host(error) => matches!(error, HostError::TooLarge(_)),
         _ => false,
     }
 }
@@ -229,6 +230,19 @@ mod tests {
         let waits = [bounded(true), unavailable(), unavailable(), unavailable(), unavailable()].map(&mut judge);
         assert_eq!(waits, [100, 200, 400, 500, 500].map(|wait| Verdict::Again(Duration::from_millis(wait))));
         assert_eq!(judge(bounded(false)), Verdict::GiveUp);
+        assert_eq!(trial.history.attempts, 1);
+    }
+
+    #[test]
+    fn what_no_worker_can_be_given_is_final_and_a_handler_that_no_longer_loads_costs_no_attempt() {
+        let mut trial = Trial::default();
+        let mut judge =
+            |error| judge(&Fault::from(dispatch::Error::Host(error)), &rules(Backoff::Fixed), &mut trial, 0.5);
+        for _ in 0..4 {
+            let verdict = judge(HostError::NoLongerLoads("a replacement lacks it".to_owned()));
+            assert_eq!(verdict, Verdict::Again(Duration::from_millis(100)));
+        }
+        assert_eq!(judge(HostError::TooLarge(1 << 30)), Verdict::GiveUp);
         assert_eq!(trial.history.attempts, 1);
     }
 

@@ -116,7 +116,7 @@ impl ErrorBody {
             HostError::WorkerEnded(_) => {
                 Self::new(StatusCode::BAD_GATEWAY, code, "the worker process was ended while it ran the handler")
             }
-            HostError::NotLoaded(text) => {
+            HostError::NotLoaded(text) | HostError::NoLongerLoads(text) => {
                 let message = format!("the handler could not be loaded: {text}");
                 Self::unexpected(StatusCode::INTERNAL_SERVER_ERROR, code, &message, development)
             }
