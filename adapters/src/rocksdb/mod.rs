@@ -1,6 +1,6 @@
 //! Events in an embedded database: durable on one machine, the default of a new project.
 //!
-//! Each event has a log of blocks, each subscription its progress in it as one small row; docs/adr/0006 says why. One thread writes everything,
+//! Each event has a log of blocks, each subscription its progress in it as one small row; docs/adr/0008 says why. One thread writes everything,
 //! another brings it to the disk, and whoever publishes is answered by the one that its durability asks for.
 
 mod block;
