@@ -75,13 +75,13 @@ impl Room {
     }
 
     fn take(self: &Arc<Self>, bytes: u64, max: u64) -> Option<Reservation> {
-        let reserved = self.reserved.fetch_add(bytes, Ordering::AcqRel);
-        let used = self.used.load(Ordering::Acquire);
-        if used.saturating_add(reserved).saturating_add(bytes) <= max {
-            return Some(Reservation { room: Arc::clone(self), bytes });
-        }
-        self.reserved.fetch_sub(bytes, Ordering::AcqRel);
-        None
+        // Whoever is refused must never have reserved anything: others would find less room than there is.
+        let reserve = |reserved: u64| {
+            let wanted = reserved.saturating_add(bytes);
+            (self.used.load(Ordering::Acquire).saturating_add(wanted) <= max).then_some(wanted)
+        };
+        self.reserved.fetch_update(Ordering::AcqRel, Ordering::Acquire, reserve).ok()?;
+        Some(Reservation { room: Arc::clone(self), bytes })
     }
 
     /// Tells those who wait for room that there will be none.
@@ -107,6 +107,8 @@ impl Drop for Reservation {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     #[tokio::test]
@@ -127,5 +129,22 @@ mod tests {
         assert!(tokio::select! { biased; _ = &mut waiting => false, () = std::future::ready(()) => true });
         room.set_used(30);
         waiting.await.unwrap();
+    }
+
+    #[test]
+    fn a_publisher_that_is_refused_takes_no_room_from_others() {
+        let room = Arc::new(Room::new(100));
+        room.set_used(50);
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    assert!(room.take(100, room.max).is_none());
+                }
+            });
+            let refused = (0..500_000).filter(|_| room.take(40, room.max).is_none()).count();
+            done.store(true, Ordering::Relaxed);
+            assert_eq!(refused, 0);
+        });
     }
 }
