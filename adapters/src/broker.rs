@@ -202,7 +202,8 @@ pub trait Broker: Send + Sync + 'static {
     async fn dead_letters(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Vec<DeadLetter>, Error>;
 
     /// Hands dead letters out again, each to its own handler only, with a new history. Each one moves as a whole: whoever is interrupted has lost and doubled
-    /// none. Returns those that moved; one that is not there (any more), or whose subscription is gone, is left out.
+    /// none. Returns those that moved; one that is not there (any more), or whose subscription the schema
+    /// does not declare, is left out: it could be pruned with it.
     ///
     /// # Errors
     /// When the broker fails.
@@ -247,13 +248,13 @@ pub trait Consumer: Send + Sync + 'static {
     /// The messages were handled. Returns when that survives the end of this process, where the broker is durable.
     ///
     /// # Errors
-    /// When the broker cannot take it; they are then handed out again.
+    /// When the broker cannot take it; they then stay with the consumer, are handed out to nobody else, and it tells again.
     async fn ack(&self, deliveries: &[Delivery]) -> Result<(), Error>;
 
     /// The message goes back with its history and is handed out again after `delay`; without one at the place of its publication, so before later messages.
     ///
     /// # Errors
-    /// When the broker cannot take it; the message is then handed out again at the broker's own time.
+    /// When the broker cannot take it; the message then stays with the consumer, which tells again or runs it itself.
     async fn nack(&self, delivery: &Delivery, history: History, delay: Duration) -> Result<(), Error>;
 
     /// The message is given up: kept with its reason, then acked; both or none.

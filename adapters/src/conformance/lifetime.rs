@@ -76,9 +76,11 @@ pub(super) async fn dead_letters_outlive_their_subscription(kit: &Kit<'_>) -> Ve
     let reader = kit.reader(&broker, "E", "h").await?;
     reader.bury(&broker, "1").await?;
     broker.retire(&reader.subscription).await?;
-    broker.prune(&reader.subscription).await?;
     let letters = broker.dead_letters(&DeadLetterFilter::default(), 10).await?;
     ensure_eq!(letters.len(), 1);
+    ensure_eq!(broker.redrive(&[letters[0].id]).await?.len(), 0);
+    ensure_eq!(broker.prune(&reader.subscription).await?, 0);
+    ensure_eq!(broker.dead_letters(&DeadLetterFilter::default(), 10).await?.len(), 1);
     ensure_eq!(broker.redrive(&[letters[0].id]).await?.len(), 0);
     let new = kit.reader(&broker, "E", "h").await?;
     ensure_eq!(broker.redrive(&[letters[0].id]).await?.len(), 1);

@@ -305,7 +305,9 @@ impl State {
         let mut moved = Vec::with_capacity(ids.len());
         for id in ids {
             let queue = self.dead.subscription(id).and_then(|subscription| self.find(subscription));
-            let Some(queue) = queue.and_then(|queue| self.queues.get_mut(&queue)) else { continue };
+            let queue = queue.and_then(|queue| self.queues.get_mut(&queue));
+            // What nobody declares may be pruned, and the message with it.
+            let Some(queue) = queue.filter(|queue| queue.declared) else { continue };
             let Some(letter) = self.dead.remove(id) else { continue };
             let bytes = letter.envelope.size();
             queue.push(letter.envelope, bytes);

@@ -74,7 +74,7 @@ impl Builder<'_> {
             }
             let window_end = now.saturating_add(window);
             self.ledger.dedupe.insert(envelope.id, window_end, now);
-            match due.map(to_nanos).filter(|due| *due > now) {
+            match due.map(to_nanos).filter(|due| *due > self.commit.wall) {
                 Some(due) => self.delay(due, window_end, &envelope),
                 None => self.append((Arc::new(envelope), window)),
             }
@@ -95,9 +95,9 @@ impl Builder<'_> {
 
     /// Publishes what is due: at most as many rows as a block holds. The first of those that are left is the next one.
     pub(super) fn publish_due(&mut self) -> Result<(), Fault> {
-        let Some(first) = self.ledger.next_due.filter(|(due, _)| *due <= self.commit.now) else { return Ok(()) };
+        let Some(first) = self.ledger.next_due.filter(|(due, _)| *due <= self.commit.wall) else { return Ok(()) };
         let mut rows = Vec::new();
-        let next = super::due::read(self.database, first, self.commit.now, &mut rows)?;
+        let next = super::due::read(self.database, first, self.commit.wall, &mut rows)?;
         for row in rows {
             self.database.delete(&mut self.commit.batch, DUE, &due_key(row.key));
             self.ledger.row_bytes = self.ledger.row_bytes.saturating_sub(row.bytes);
@@ -197,7 +197,7 @@ impl Builder<'_> {
 
     fn ack(&mut self, sub: &Arc<Sub>, tags: Vec<u64>, reply: Reply<()>) {
         let finished = self.finish_tags(sub.number, tags);
-        self.effect(sub, Change::Acked(finished));
+        self.effect(sub, Change::Finished(finished));
         self.commit.written.push(Answer::Done(reply));
     }
 
@@ -208,12 +208,14 @@ impl Builder<'_> {
         match (known, back.row, back.due) {
             (Some((Some(&row), _)), Some(value), due) if back.tag != sequence => {
                 let finished = self.finish_tags(sub.number, vec![back.tag]);
-                self.effect(sub, Change::Acked(finished));
-                self.put_returned(sub, (due.unwrap_or(row.due), sequence), &value);
+                self.effect(sub, Change::Finished(finished));
+                // At its place, and at once even when the clock was set back since it was handed out.
+                let due = due.unwrap_or(row.due.min(self.commit.wall));
+                self.put_returned(sub, (due, sequence), &value);
             }
             (Some((_, false)), Some(value), Some(due)) if back.tag == sequence => {
                 let finished = self.finish_tags(sub.number, vec![back.tag]);
-                self.effect(sub, Change::Acked(finished));
+                self.effect(sub, Change::Finished(finished));
                 let key = (due, self.ledger.next_sequence());
                 self.put_returned(sub, key, &value);
             }
@@ -248,7 +250,7 @@ impl Builder<'_> {
             self.put(DEAD, id.as_bytes(), value);
             self.ledger.row_bytes += value.len() as u64;
             *self.ledger.dead.entry(sub.subscription.clone()).or_default() += 1;
-            self.effect(sub, Change::Moved(finished));
+            self.effect(sub, Change::Finished(finished));
         }
         self.commit.written.push(Answer::Done(reply));
     }
@@ -259,7 +261,10 @@ impl Builder<'_> {
         let to = to.or_else(|| topic.spans.end_of(from)).unwrap_or(topic.next);
         let count = stored.stored.progress.finish(from..to);
         self.touch_sub(sub.number);
-        self.effect(sub, Change::Moved(Finished { runs: std::iter::once(from..to).collect(), returned: Vec::new() }));
+        self.effect(
+            sub,
+            Change::Finished(Finished { runs: std::iter::once(from..to).collect(), returned: Vec::new() }),
+        );
         self.commit.written.push(Answer::Count(reply, count));
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
-use super::cursor::{Due, RETURNED_TAG};
+use super::cursor::Due;
 use super::error::closed;
 use super::outbox::Backlog;
 use super::room::Reservation;
@@ -138,23 +138,17 @@ pub(super) struct Back {
 }
 
 impl Command {
-    /// Answers that it cannot be done.
+    /// Answers that it cannot be done. Deliveries whose end cannot be written stay in flight: their consumer tells it again.
     pub(super) fn refuse(self, error: Error) {
         match self {
             Self::Publish { reply, .. }
             | Self::OutboxPush { reply, .. }
+            | Self::Ack { reply, .. }
+            | Self::Nack { reply, .. }
             | Self::Dead { reply, .. }
             | Self::Retire { reply, .. }
             | Self::Pause { reply, .. }
             | Self::OutboxRemove { reply, .. } => answer(reply, Err(error)),
-            Self::Ack { sub, tags, reply } => {
-                give_back(&sub, &tags);
-                answer(reply, Err(error));
-            }
-            Self::Nack { sub, back, reply } => {
-                give_back(&sub, &[back.tag]);
-                answer(reply, Err(error));
-            }
             Self::Skip { reply, .. } | Self::Prune { reply, .. } | Self::Replay { reply, .. } => {
                 answer(reply, Err(error));
             }
@@ -165,20 +159,6 @@ impl Command {
             Self::OutboxStatus { reply } => answer(reply, Err(error)),
         }
     }
-}
-
-/// Deliveries whose end could not be written are handed out again.
-pub(super) fn give_back(sub: &Sub, tags: &[u64]) {
-    let mut cursor = sub.cursor();
-    for &tag in tags {
-        if tag & RETURNED_TAG == 0 {
-            cursor.put_back(tag..tag + 1);
-        } else {
-            cursor.put_back_returned(tag & !RETURNED_TAG);
-        }
-    }
-    drop(cursor);
-    sub.arrived.notify_one();
 }
 
 /// Whoever asked may have gone away; then nobody wants to know.

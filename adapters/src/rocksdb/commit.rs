@@ -17,8 +17,10 @@ use crate::broker::{Error, History};
 #[derive(Default)]
 pub(super) struct Commit {
     pub(super) batch: WriteBatch,
-    /// When, in nanoseconds since 1970.
+    /// When, in nanoseconds since 1970; later than every commit before, even when the clock was set back.
     pub(super) now: u64,
+    /// What the clock says, in nanoseconds since 1970: decides what is due.
+    pub(super) wall: u64,
     /// Topics with new messages or changed progress, each once.
     pub(super) topics: Vec<usize>,
     /// Those of them with new messages.
@@ -39,17 +41,15 @@ pub(super) struct Commit {
     pub(super) holds: Vec<Hold>,
 }
 
-/// A change of what consumers see.
+/// A change of what consumers see, once it is written.
 pub(super) struct Effect {
     pub(super) sub: Arc<Sub>,
     pub(super) change: Change,
 }
 
 pub(super) enum Change {
-    /// These are handled; when that cannot be written they are handed out again.
-    Acked(Finished),
-    /// These moved elsewhere; when that cannot be written they stay in flight.
-    Moved(Finished),
+    /// These are handled, or moved elsewhere.
+    Finished(Finished),
     /// It goes back to its place.
     PutBack(u64, History),
     /// It comes again at this time.
@@ -76,9 +76,9 @@ impl Effect {
     /// Shows consumers what was written.
     pub(super) fn apply(self) {
         let mut cursor = self.sub.cursor();
-        let wake = !matches!(self.change, Change::Acked(_) | Change::Moved(_));
+        let wake = !matches!(self.change, Change::Finished(_));
         match self.change {
-            Change::Acked(finished) | Change::Moved(finished) => {
+            Change::Finished(finished) => {
                 finished.runs.into_iter().for_each(|run| cursor.finish(run));
                 finished.returned.into_iter().for_each(|due| cursor.finish_returned(due));
             }
@@ -98,21 +98,6 @@ impl Effect {
             self.sub.arrived.notify_waiters();
             self.sub.arrived.notify_one();
         }
-    }
-
-    /// Hands out again what could not be written.
-    pub(super) fn undo(self) {
-        let mut cursor = self.sub.cursor();
-        match self.change {
-            Change::Acked(finished) => {
-                finished.runs.into_iter().for_each(|run| cursor.put_back(run));
-                finished.returned.into_iter().for_each(|(_, sequence)| cursor.put_back_returned(sequence));
-            }
-            Change::PutBack(position, _) => cursor.put_back(position..position + 1),
-            _ => {}
-        }
-        drop(cursor);
-        self.sub.arrived.notify_one();
     }
 }
 
@@ -141,26 +126,5 @@ impl Answer {
             Self::Ids(reply, _) => answer(reply, Err(error)),
             Self::Sub(reply, _) => answer(reply, Err(error)),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::broker::Subscription;
-
-    #[test]
-    fn acks_that_could_not_be_written_are_handed_out_again_and_what_moved_stays_in_flight() {
-        let subscription = Subscription { event: "E".into(), handler: "a".into() };
-        let sub = Arc::new(Sub::new(1, subscription, Arc::new(Topic::new(1, "E".into(), 9))));
-        sub.cursor().take(0..4);
-        sub.cursor().returned.insert((5, 7));
-        assert!(sub.cursor().take_due((5, 7)));
-        let finished = |run, returned| Finished { runs: std::iter::once(run).collect(), returned };
-        for change in [Change::Acked(finished(0..2, vec![(5, 7)])), Change::Moved(finished(2..3, Vec::new()))] {
-            Effect { sub: Arc::clone(&sub), change }.undo();
-        }
-        let cursor = sub.cursor();
-        assert_eq!((cursor.wanted(4, 9), cursor.due(5, 9), cursor.in_flight()), (Some(0..2), vec![(5, 7)], 2));
     }
 }

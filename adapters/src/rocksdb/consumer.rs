@@ -122,30 +122,20 @@ impl RocksDbConsumer {
                 .collect::<Result<Vec<_>, _>>()
         });
         let rows = rows.await?;
-        let (deliveries, damaged) = self.claim(rows);
+        let (readable, damaged) = decode_rows(rows);
         if !damaged.is_empty() {
             self.pass_over(damaged).await?;
         }
+        // Last, because whoever drops this future at an await must lose none.
+        let deliveries = self.claim(readable);
         self.sub.arrived.notify_one();
         Ok(deliveries)
     }
 
-    /// Takes those that nobody else has taken meanwhile. Also returns the tags of those that are damaged.
-    fn claim(&self, rows: Vec<(Due, Option<Vec<u8>>)>) -> (Vec<Delivery>, Vec<u64>) {
-        let mut damaged = Vec::new();
-        let mut deliveries = Vec::new();
+    /// Takes those that nobody else has taken meanwhile.
+    fn claim(&self, readable: Vec<(Due, Delivery)>) -> Vec<Delivery> {
         let mut cursor = self.sub.cursor();
-        for (due, value) in rows {
-            let Some(value) = value.filter(|_| cursor.take_due(due)) else { continue };
-            let tag = due.1 | RETURNED_TAG;
-            match decode_message::<ReturnedHead>(&value) {
-                Some((head, envelope)) => {
-                    deliveries.push(Delivery { envelope: Arc::new(envelope), history: head.history, tag });
-                }
-                None => damaged.push(tag),
-            }
-        }
-        (deliveries, damaged)
+        readable.into_iter().filter_map(|(due, delivery)| cursor.take_due(due).then_some(delivery)).collect()
     }
 
     async fn pass_over(&self, tags: Vec<u64>) -> Result<(), Error> {
@@ -166,6 +156,22 @@ impl RocksDbConsumer {
     fn closed(&self) -> Error {
         Error::Closed(self.sub.subscription.clone())
     }
+}
+
+/// Messages that had been put back, and the tags of those that are damaged. Rows that are gone were finished meanwhile.
+fn decode_rows(rows: Vec<(Due, Option<Vec<u8>>)>) -> (Vec<(Due, Delivery)>, Vec<u64>) {
+    let (mut readable, mut damaged) = (Vec::with_capacity(rows.len()), Vec::new());
+    for (due, value) in rows {
+        let Some(value) = value else { continue };
+        let tag = due.1 | RETURNED_TAG;
+        match decode_message::<ReturnedHead>(&value) {
+            Some((head, envelope)) => {
+                readable.push((due, Delivery { envelope: Arc::new(envelope), history: head.history, tag }));
+            }
+            None => damaged.push(tag),
+        }
+    }
+    (readable, damaged)
 }
 
 async fn wait(arrived: Notified<'_>, due: Option<u64>) {

@@ -134,13 +134,6 @@ impl Cursor {
         }
     }
 
-    /// One that was put back with a delay and handed out is handed out again.
-    pub(super) fn put_back_returned(&mut self, sequence: u64) {
-        if let Some(due) = self.returned_in_flight.remove(&sequence) {
-            self.returned.insert((due, sequence));
-        }
-    }
-
     pub(super) fn finish_returned(&mut self, (due, sequence): Due) {
         self.returned_in_flight.remove(&sequence);
         self.returned.remove(&(due, sequence));

@@ -125,7 +125,7 @@ impl Ledger {
         }
     }
 
-    /// The time of the next commit. It never goes back.
+    /// The time of the next commit, for the order of the log. It never goes back; what is due is decided by the clock itself.
     pub(super) fn tick(&mut self) -> u64 {
         self.clock = to_nanos(SystemTime::now()).max(self.clock + 1);
         self.clock

@@ -105,11 +105,13 @@ impl Builder<'_> {
 
     fn redrive_one(&mut self, id: Uuid) -> Result<bool, Fault> {
         let Some((head, envelope, bytes)) = self.dead(id)? else { return Ok(false) };
-        let Some(sub) = self.ledger.sub(&head.subscription) else { return Ok(false) };
-        let shared = Arc::clone(&sub.shared);
+        // What nobody declares may be pruned, and the message with it.
+        let declared = self.ledger.sub(&head.subscription).filter(|sub| sub.stored.declared);
+        let Some(shared) = declared.map(|sub| Arc::clone(&sub.shared)) else { return Ok(false) };
         self.unbury(id, &head.subscription, bytes);
         let value = encode_message(&ReturnedHead { history: History::default() }, &envelope);
-        let key = (self.commit.now, self.ledger.next_sequence());
+        // Due whatever the clock says.
+        let key = (0, self.ledger.next_sequence());
         self.put_returned(&shared, key, &value);
         Ok(true)
     }

@@ -2,8 +2,10 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::block;
+use super::codec::to_nanos;
 use super::command::Overview;
 use super::database::{Database, LOG};
 use super::error::Fault;
@@ -23,7 +25,7 @@ fn overview(ledger: &Ledger, sub: &SubLedger) -> Overview {
     let stored = &sub.stored;
     let end = topic.next.min(stored.end.unwrap_or(u64::MAX));
     let cursor = sub.shared.cursor();
-    let now = ledger.clock;
+    let now = to_nanos(SystemTime::now());
     let status = Status {
         subscription: stored.subscription.clone(),
         declared: stored.declared,

@@ -6,13 +6,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::broker::Lost;
 use super::build::Builder;
 use super::codec::{from_nanos, to_nanos};
 use super::command::{Command, Taken};
-use super::commit::{Answer, Commit, Effect};
+use super::commit::{Answer, Commit};
 use super::confirmed::Confirmed;
 use super::database::Database;
 use super::error::{Fault, OpenError};
@@ -90,12 +90,12 @@ impl Writer {
     fn idle(&self) -> Duration {
         let retention = self.next_retention.saturating_duration_since(Instant::now());
         let Some((due, _)) = self.ledger.next_due else { return retention };
-        let now = to_nanos(std::time::SystemTime::now());
+        let now = to_nanos(SystemTime::now());
         retention.min(Duration::from_nanos(due.saturating_sub(now)))
     }
 
     fn commit(&mut self, commands: Vec<Command>) -> Result<(), Fault> {
-        let mut commit = Commit { now: self.ledger.tick(), ..Commit::default() };
+        let mut commit = Commit { now: self.ledger.tick(), wall: to_nanos(SystemTime::now()), ..Commit::default() };
         let mut commands = VecDeque::from(commands);
         let shared = Arc::clone(&self.shared);
         let result = shared.slot.with(|database| {
@@ -114,7 +114,6 @@ impl Writer {
         if let Err(fault) = result {
             let error = Error::Unavailable(fault.to_string());
             commands.into_iter().for_each(|command| command.refuse(error.clone()));
-            commit.effects.into_iter().for_each(Effect::undo);
             let answers = commit.written.into_iter().chain(commit.durable);
             answers.for_each(|answer| answer.fail(error.clone()));
             return Err(fault);

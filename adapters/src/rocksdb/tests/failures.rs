@@ -7,10 +7,11 @@ use std::ops::ControlFlow;
 use rocksdb::WriteBatch;
 
 use super::*;
-use crate::broker::Error;
+use crate::broker::{DeadLetterFilter, Error};
 use crate::rocksdb::OpenError;
+use crate::rocksdb::codec::to_nanos;
 use crate::rocksdb::database::{DUE, Database, LOG, META, PROGRESS, RETURNED};
-use crate::rocksdb::rows::log_key;
+use crate::rocksdb::rows::{CLOCK_KEY, encode, log_key};
 
 /// Changes the closed store as a damage would.
 fn alter(path: &Path, change: impl FnOnce(&Database, &mut WriteBatch)) {
@@ -201,4 +202,79 @@ async fn futures_of(store: &RocksDb, count: usize) {
         if waiting.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
     });
     tokio::time::timeout(PATIENCE, all).await.unwrap();
+}
+
+/// Lets the next write fail; the store then opens its database again.
+fn fail_next_write(store: &RocksDb) {
+    store.shared.slot.set_down("as told".to_owned());
+}
+
+/// Publishes until that works again.
+async fn publish_at_last(store: &RocksDb, text: &str) {
+    let end = std::time::Instant::now() + PATIENCE;
+    while store.publish(vec![publication("E", text)]).await.is_err() {
+        assert!(std::time::Instant::now() < end, "it did not recover");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_acked_or_put_back_stays_with_its_consumer() {
+    let directory = directory();
+    let store = open(directory.path());
+    let consumer = subscribe(&store, "E", "a").await;
+    publish(&store, "E", &["1", "2", "3"]).await;
+    let first = take(&consumer, 1).await.remove(0);
+    consumer.nack(&first, History::default(), Duration::from_millis(1)).await.unwrap();
+    // In the order of their ends: one that had been put back and one of the log are acked, one goes back later, one at once.
+    let mut held = take(&consumer, 3).await;
+    publish(&store, "E", &["4"]).await;
+    held.extend(take(&consumer, 1).await);
+    held.sort_by_key(|delivery| delivery.envelope.data.clone());
+    fail_next_write(&store);
+    assert!(matches!(consumer.ack(&held[..2]).await, Err(Error::Unavailable(_))));
+    publish_at_last(&store, "5").await;
+    fail_next_write(&store);
+    let later = consumer.nack(&held[2], History::default(), Duration::from_millis(1)).await;
+    assert!(matches!(later, Err(Error::Unavailable(_))));
+    publish_at_last(&store, "6").await;
+    fail_next_write(&store);
+    let at_once = consumer.nack(&held[3], History::default(), Duration::ZERO).await;
+    assert!(matches!(at_once, Err(Error::Unavailable(_))));
+    publish_at_last(&store, "7").await;
+
+    let new = take(&consumer, 3).await;
+    assert_eq!(data(&new), ["5", "6", "7"]);
+    assert!(is_silent(&consumer).await);
+    assert_eq!(status(&store, "E", "a").await.in_flight, 7);
+    consumer.ack(&new).await.unwrap();
+    consumer.ack(&held[..3]).await.unwrap();
+    consumer.nack(&held[3], History::default(), Duration::ZERO).await.unwrap();
+    assert_eq!(data(&take(&consumer, 1).await), ["4"]);
+    assert!(is_silent(&consumer).await);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_makes_nothing_due_early_or_late() {
+    let directory = directory();
+    drop(open(directory.path()));
+    let hour = Duration::from_secs(3600);
+    let ahead = to_nanos(SystemTime::now() + hour * 2);
+    alter(directory.path(), |database, batch| database.put(batch, META, CLOCK_KEY, &encode(&ahead)));
+
+    let store = open(directory.path());
+    let consumer = subscribe(&store, "E", "a").await;
+    let due = Some(SystemTime::now() + hour);
+    store.publish(vec![Publication { due, ..publication("E", "later") }]).await.unwrap();
+    publish(&store, "E", &["1", "2"]).await;
+    let held = take(&consumer, 2).await;
+    assert_eq!(data(&held), ["1", "2"]);
+    consumer.nack(&held[0], History::default(), hour).await.unwrap();
+    consumer.dead_letter(&held[1], &obituary()).await.unwrap();
+    let waits = status(&store, "E", "a").await;
+    assert_eq!((waits.waiting, waits.delayed), (0, 2));
+    let letters = store.dead_letters(&DeadLetterFilter::default(), 10).await.unwrap();
+    assert_eq!(store.redrive(&[letters[0].id]).await.unwrap().len(), 1);
+    assert_eq!(data(&take(&consumer, 1).await), ["2"]);
+    assert!(is_silent(&consumer).await);
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::trigger::broker::attempt::{Ended, Runner};
-use crate::trigger::broker::pump::{Acked, Pump, Settled, resolved};
+use crate::trigger::broker::pump::{Pump, Settled, resolved};
 
 /// Works off a subscription until it is stopped; then what waits goes back to its source, and what runs is finished. Whoever
 /// stops it bounds how long that may take.
@@ -23,7 +23,7 @@ pub(super) async fn run<R: Runner>(
     stop: CancellationToken,
 ) {
     let mut stopped = pin!(stop.cancelled());
-    let mut pump = Pump::new(subscription, consumer, stop.clone());
+    let mut pump = Pump::new(subscription, consumer, &stop);
     let mut attempts = FuturesUnordered::new();
     loop {
         let bounds = runner.rules().map(|rules| (rules.concurrency, rules.buffer_size));
@@ -59,7 +59,7 @@ pub(super) async fn run<R: Runner>(
                     pump.ended(ended, runner.rules());
                 }
             }
-            Step::Acked(acked) => pump.acked(acked),
+            Step::Acked(acked) => pump.acked(&acked),
             Step::Settled(settled) => pump.settled(settled),
             Step::Fetched(Ok(deliveries)) => pump.fetched(deliveries),
             Step::Fetched(Err(Error::Closed(_))) => break,
@@ -72,7 +72,7 @@ pub(super) async fn run<R: Runner>(
         pump.ack();
         tokio::select! {
             Some(ended) = attempts.next() => pump.ended(ended, runner.rules()),
-            acked = resolved(&mut pump.acking) => pump.acked(acked),
+            acked = resolved(&mut pump.acking) => pump.acked(&acked),
             Some(settled) = pump.settling.next() => pump.settled(settled),
         }
     }
@@ -81,7 +81,7 @@ pub(super) async fn run<R: Runner>(
 /// What the loop wakes for.
 enum Step {
     Ended(Ended),
-    Acked(Acked),
+    Acked(Vec<Delivery>),
     Settled(Settled),
     Fetched(Result<Vec<Delivery>, Error>),
     Due,

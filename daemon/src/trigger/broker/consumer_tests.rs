@@ -253,12 +253,51 @@ async fn what_is_handled_together_is_acked_together_and_keeps_its_slots_until_th
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_acked_frees_its_lane_after_a_pause() {
+async fn what_cannot_be_acked_is_acked_again_and_again_and_holds_its_lane() {
     let source = [deliveries("a b", Some("k"))].into();
-    let run = Run::start(Script { source, failures: vec![("ack", 1)], ..Script::default() }, None, false);
+    let run = Run::start(Script { source, failures: vec![("ack", 12)], ..Script::default() }, None, false);
     run.stage.wait_for("ack b").await;
-    assert!(run.stage.times_of("run b")[0] >= Duration::from_millis(100));
-    assert_eq!(run.end().await, ["run a", "ack a", "run b", "ack b"]);
+    let acks = run.stage.times_of("ack a");
+    let pauses: Vec<Duration> = acks.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses.is_sorted() && pauses[0] < pauses[5], "{pauses:?}");
+    assert_eq!((acks.len(), pauses[11].as_secs()), (13, 10));
+    let mut expected = vec!["run a"];
+    expected.extend([&["ack a"; 13][..], &["run b", "ack b"]].concat());
+    assert_eq!(run.end().await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_acked_holds_its_slot() {
+    let source = [deliveries("a b c d e", None)].into();
+    let run = Run::start(Script { source, failures: vec![("ack", 1)], ..Script::default() }, None, false);
+    run.stage.wait_for("ack e").await;
+    assert_eq!(run.end().await[4..], ["ack a b c d", "ack a b c d", "run e", "ack e"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_acked_is_tried_once_more_when_the_loop_is_stopped() {
+    let source = [deliveries("a", None)].into();
+    let run = Run::start(Script { source, failures: vec![("ack", u32::MAX)], ..Script::default() }, None, false);
+    run.stage.wait_for("ack a").await;
+    assert_eq!(run.end().await, ["run a", "ack a", "ack a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_acked_keeps_no_subscription_from_ending() {
+    let closed = Err(Error::Closed(Subscription { event: "E".into(), handler: "h".into() }));
+    let source = [deliveries("a", None), closed].into();
+    let run = Run::start(Script { source, failures: vec![("ack", u32::MAX)], ..Script::default() }, None, false);
+    run.task.await.unwrap();
+    assert_eq!(run.stage.done(), ["run a", "next failed", "ack a", "ack a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_go_back_is_run_here() {
+    let source = [deliveries("a", None)].into();
+    let outcomes = vec![("a", Err(dispatch::Error::Host(HostError::Closed).into()))];
+    let run = Run::start(Script { source, outcomes, failures: vec![("nack", 1)], ..Script::default() }, None, false);
+    run.stage.wait_for("ack a").await;
+    assert_eq!(run.end().await, ["run a", "nack a after 0 attempts for 0s", "run a", "ack a"]);
 }
 
 #[tokio::test(start_paused = true)]

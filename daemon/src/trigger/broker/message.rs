@@ -6,7 +6,7 @@ use std::time::Duration;
 use rohas_adapters::broker::{Delivery, Failure, Obituary};
 
 use crate::trigger::broker::lanes::Entry;
-use crate::trigger::broker::pump::FIRST_PAUSE;
+use crate::trigger::broker::pump::{FIRST_PAUSE, longer};
 use crate::trigger::broker::retry::Trial;
 
 /// A message that a subscription holds.
@@ -19,7 +19,7 @@ pub(super) struct Message {
     pub(super) first: Option<Box<Failure>>,
     /// Why it is given up, when it is: it only waits to be kept among the dead letters.
     pub(super) obituary: Option<Box<Obituary>>,
-    /// When the broker is told again that it is given up, if it cannot take that.
+    /// After how long the broker is told its end again, if it cannot take it.
     pub(super) pause: Duration,
 }
 
@@ -27,6 +27,13 @@ impl Message {
     pub(super) fn new(delivery: Delivery) -> Self {
         let trial = Trial::new(delivery.history);
         Self { delivery, trial, first: None, obituary: None, pause: FIRST_PAUSE }
+    }
+
+    /// The pause after a broker that cannot take it; the next one is longer.
+    pub(super) fn next_pause(&mut self) -> Duration {
+        let pause = self.pause;
+        self.pause = longer(pause);
+        pause
     }
 
     /// Takes note of an attempt that failed and is not the last.

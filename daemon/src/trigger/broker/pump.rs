@@ -40,9 +40,7 @@ pub(super) struct Pump {
     /// Handled, and not yet given to the broker to ack.
     handled: Vec<Delivery>,
     /// All that was handled since the broker was last told.
-    pub(super) acking: Option<BoxFuture<'static, Acked>>,
-    /// How long what could not be acked keeps its slots.
-    ack_pause: Duration,
+    pub(super) acking: Option<BoxFuture<'static, Vec<Delivery>>>,
     /// What goes back or is given up.
     pub(super) settling: FuturesUnordered<BoxFuture<'static, Settled>>,
     pub(super) extending: Option<BoxFuture<'static, ()>>,
@@ -50,17 +48,11 @@ pub(super) struct Pump {
     draining: bool,
 }
 
-/// Messages that the broker was told to be handled.
-pub(super) struct Acked {
-    deliveries: Vec<Delivery>,
-    failed: bool,
-}
-
 /// A message that its broker was to take, and whether it did.
 pub(super) struct Settled {
     message: Message,
-    /// Unless it did, when the message is to run again, or its end to be told again; `None` when it is the broker's anyway.
-    again: Option<Duration>,
+    /// Unless it did, after how long the message is to run again, or its end to be told again.
+    again: Duration,
     result: Result<(), Error>,
 }
 
@@ -73,18 +65,18 @@ pub(super) async fn resolved<T>(operation: &mut Option<BoxFuture<'static, T>>) -
 }
 
 impl Pump {
-    pub(super) fn new(subscription: Subscription, consumer: Arc<dyn Consumer>, stop: CancellationToken) -> Self {
+    pub(super) fn new(subscription: Subscription, consumer: Arc<dyn Consumer>, stop: &CancellationToken) -> Self {
         Self {
             subscription,
             leases: Leases::new(consumer.lease()),
             consumer,
-            stop,
+            // The subscription may end by itself, and what cannot be acked then waits for nobody.
+            stop: stop.child_token(),
             lanes: Lanes::new(),
             fetching: None,
             fetch_outage: None,
             handled: Vec::new(),
             acking: None,
-            ack_pause: FIRST_PAUSE,
             settling: FuturesUnordered::new(),
             extending: None,
             draining: false,
@@ -199,11 +191,11 @@ impl Pump {
         self.nack(message, Duration::ZERO);
     }
 
-    fn nack(&mut self, message: Message, delay: Duration) {
+    fn nack(&mut self, mut message: Message, delay: Duration) {
         let consumer = Arc::clone(&self.consumer);
         let nacking = async move {
             let result = consumer.nack(&message.delivery, message.trial.history, delay).await;
-            let again = (!delay.is_zero()).then_some(delay);
+            let again = if delay.is_zero() { message.next_pause() } else { delay };
             Settled { message, again, result }
         };
         self.settling.push(nacking.boxed());
@@ -217,9 +209,8 @@ impl Pump {
                 Some(obituary) => consumer.dead_letter(&message.delivery, obituary).await,
                 None => Ok(()),
             };
-            let pause = message.pause;
-            message.pause = longer(pause);
-            Settled { message, again: Some(pause), result }
+            let again = message.next_pause();
+            Settled { message, again, result }
         };
         self.settling.push(burying.boxed());
     }
@@ -228,17 +219,14 @@ impl Pump {
         let Settled { message, again, result } = settled;
         let Err(error) = result else { return self.release(&message.delivery) };
         let (subscription, id) = (&self.subscription, message.delivery.envelope.id);
-        match again {
-            Some(again) if !self.draining => {
-                let dead = message.obituary.is_some();
-                tracing::error!(%subscription, %id, %error, dead, "the broker could not take a message; it is held until it can");
-                self.lanes.wait(Instant::now() + again, message);
-            }
-            _ => {
-                tracing::warn!(%subscription, %id, %error, "a message could not be put back; it comes again at the broker's own time");
-                self.release(&message.delivery);
-            }
+        if self.draining {
+            tracing::warn!(%subscription, %id, %error, "a message could not be put back; it comes again after a restart");
+            self.release(&message.delivery);
+            return;
         }
+        let dead = message.obituary.is_some();
+        tracing::error!(%subscription, %id, %error, dead, "the broker could not take a message; it is held until it can");
+        self.lanes.wait(Instant::now() + again, message);
     }
 
     /// Tells the broker of all that was handled since it was last told, unless that is still under way.
@@ -247,33 +235,19 @@ impl Pump {
             return;
         }
         let deliveries = std::mem::take(&mut self.handled);
-        let (consumer, stop, subscription) = (Arc::clone(&self.consumer), self.stop.clone(), self.subscription.clone());
-        let pause = self.ack_pause;
-        let acking = async move {
-            let Err(error) = consumer.ack(&deliveries).await else { return Acked { deliveries, failed: false } };
-            let count = deliveries.len();
-            tracing::warn!(%subscription, count, %error, "messages could not be acked; they will be handed out again");
-            // They keep their slots for a while, or handlers would run in circles.
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = stop.cancelled() => {}
-            }
-            Acked { deliveries, failed: true }
-        };
-        self.acking = Some(acking.boxed());
+        let (consumer, subscription) = (Arc::clone(&self.consumer), self.subscription.clone());
+        self.acking = Some(ack_until_taken(consumer, deliveries, subscription, self.stop.clone()).boxed());
     }
 
-    pub(super) fn acked(&mut self, acked: Acked) {
-        let Acked { deliveries, failed } = acked;
-        self.ack_pause = if failed { longer(self.ack_pause) } else { FIRST_PAUSE };
-        for delivery in deliveries {
-            self.release(&delivery);
-        }
+    /// The broker has taken these, or will not before the end.
+    pub(super) fn acked(&mut self, deliveries: &[Delivery]) {
+        deliveries.iter().for_each(|delivery| self.release(delivery));
     }
 
     /// Nothing begins any more: what waits goes back, what could not be given up yet is given up.
     pub(super) fn return_all(&mut self) {
         self.draining = true;
+        self.stop.cancel();
         self.fetching = None;
         for message in self.lanes.clear() {
             if message.obituary.is_some() { self.bury(message) } else { self.put_back(message) }
@@ -294,7 +268,32 @@ impl Pump {
     }
 }
 
-fn longer(pause: Duration) -> Duration {
+/// Acks until the broker takes it: what was handled must not run again, nor later messages of its keys before it is known to be
+/// handled. Once `stop` is cancelled it is tried one last time.
+async fn ack_until_taken(
+    consumer: Arc<dyn Consumer>,
+    deliveries: Vec<Delivery>,
+    subscription: Subscription,
+    stop: CancellationToken,
+) -> Vec<Delivery> {
+    let (count, mut pause) = (deliveries.len(), FIRST_PAUSE);
+    loop {
+        let last = stop.is_cancelled();
+        let Err(error) = consumer.ack(&deliveries).await else { return deliveries };
+        if last {
+            tracing::error!(%subscription, count, %error, "messages that were handled could not be acked; they come again after a restart");
+            return deliveries;
+        }
+        tracing::warn!(%subscription, count, %error, "messages could not be acked; they are acked again until they are");
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = stop.cancelled() => {}
+        }
+        pause = longer(pause);
+    }
+}
+
+pub(super) fn longer(pause: Duration) -> Duration {
     (pause * 2).min(LONGEST_PAUSE)
 }
 
