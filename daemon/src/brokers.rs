@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use rohas_adapters::broker::{Broker, Consumer, Error, Publication, Subscription};
 use rohas_adapters::memory::{self, Memory};
@@ -26,12 +27,14 @@ pub(crate) struct Brokers {
 }
 
 impl Brokers {
-    /// Opens all brokers of the project at `root`.
+    /// Opens all brokers of the project at `root`. Ids are known again as far back as some event of the schema asks for.
     ///
     /// # Errors
     /// When a store does not open; the error names it and the remedy.
-    pub(crate) async fn open(root: &Path, settings: &Settings) -> Result<Self, OpenError> {
-        Self::of(adapters(settings), root).await
+    pub(crate) async fn open(root: &Path, settings: &Settings, schema: &Schema) -> Result<Self, OpenError> {
+        let windows = schema.events.values().filter_map(|event| event.dedupe);
+        let dedupe = windows.fold(settings.events.dedupe, Duration::max);
+        Self::of(adapters(settings), root, dedupe).await
     }
 
     /// Opens those that keep events on disk: what a project has when no daemon runs it.
@@ -39,17 +42,22 @@ impl Brokers {
     /// # Errors
     /// When a store does not open; the error names it and the remedy.
     pub(crate) async fn open_durable(root: &Path, settings: &Settings) -> Result<Self, OpenError> {
-        Self::of(adapters(settings).filter(|(_, adapter)| is_durable(adapter)), root).await
+        let durable = adapters(settings).filter(|(_, adapter)| is_durable(adapter));
+        Self::of(durable, root, settings.events.dedupe).await
     }
 
-    async fn of(adapters: impl Iterator<Item = (String, &Adapter)>, root: &Path) -> Result<Self, OpenError> {
+    async fn of(
+        adapters: impl Iterator<Item = (String, &Adapter)>,
+        root: &Path,
+        dedupe: Duration,
+    ) -> Result<Self, OpenError> {
         let mut brokers = HashMap::new();
         let mut store = None;
         for (name, adapter) in adapters {
             let broker = match adapter {
                 Adapter::Memory(settings) => memory(settings),
                 Adapter::RocksDb(settings) => {
-                    let opened = embedded(settings, root).await?;
+                    let opened = embedded(rocksdb_options(settings, root, dedupe)).await?;
                     store.get_or_insert_with(|| (name.clone(), Arc::clone(&opened)));
                     opened
                 }
@@ -183,7 +191,8 @@ impl Brokers {
 
     /// The broker that carries an event, if it is among those that were opened.
     pub(crate) fn carrier(&self, event: &str) -> Option<&Arc<dyn Broker>> {
-        self.brokers.get(&self.name(event))
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        self.brokers.get(names.get(event).map_or("", String::as_str))
     }
 
     /// The broker of that name, which is one of those that [`Brokers::divide`] tells.
@@ -237,13 +246,12 @@ fn memory(settings: &settings::Memory) -> Arc<dyn Broker> {
     Arc::new(Memory::new(memory::Options { buffer_size, ..memory::Options::default() }))
 }
 
-async fn embedded(settings: &settings::RocksDb, root: &Path) -> Result<Arc<RocksDb>, OpenError> {
-    let options = rocksdb_options(settings, root);
+async fn embedded(options: rocksdb::Options) -> Result<Arc<RocksDb>, OpenError> {
     // It reads what is stored, which may take seconds.
     Ok(Arc::new(spawn_blocking(move || RocksDb::open(options)).await??))
 }
 
-fn rocksdb_options(settings: &settings::RocksDb, root: &Path) -> rocksdb::Options {
+fn rocksdb_options(settings: &settings::RocksDb, root: &Path, dedupe: Duration) -> rocksdb::Options {
     rocksdb::Options {
         durability: match settings.durability {
             settings::Durability::Disk => rocksdb::Durability::Disk,
@@ -251,6 +259,7 @@ fn rocksdb_options(settings: &settings::RocksDb, root: &Path) -> rocksdb::Option
         },
         max_bytes: settings.max_bytes.as_u64(),
         retention: settings.retention,
+        dedupe,
         ..rocksdb::Options::new(settings.directory(root))
     }
 }

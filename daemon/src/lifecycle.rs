@@ -98,7 +98,7 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Error> {
     if broken && !plan.development {
         return Err(Error::Handlers);
     }
-    let brokers = Brokers::open(&plan.project.root, &settings).await?;
+    let brokers = Brokers::open(&plan.project.root, &settings, &version.schema).await?;
     brokers.retire_undeclared(&version.schema).await?;
     let (app, subscriptions) = App::start(Arc::new(brokers), telemetry, tracker, version).await?;
     let control = control::Socket::bind(&plan.project.root, bound)

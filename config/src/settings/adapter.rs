@@ -62,7 +62,7 @@ pub struct RocksDb {
 
     /// Age up to which handled events are kept for `rohas events replay`
     ///
-    /// `0s` keeps them no longer than delivery itself needs them. Default: `7d`.
+    /// They are kept at least as long as the longest `dedupe` window, by which copies of them are known. Default: `7d`.
     #[serde(serialize_with = "duration::serialize")]
     #[schemars(with = "DurationText")]
     pub retention: Duration,

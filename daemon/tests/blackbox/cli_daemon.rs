@@ -229,3 +229,18 @@ fn a_type_whose_smallest_value_is_endless_does_not_hold_up_the_start() {
     let mut daemon = project.dev();
     daemon.wait_for("another suggestion", |text| text.contains("/healthz").then_some(()));
 }
+
+#[test]
+fn without_a_daemon_nothing_is_published_to_an_adapter_that_lives_in_one() {
+    let project = Project::new()
+        .file(
+            "config/rohas.toml",
+            "[project]\nname = \"test\"\n[adapter]\ntype = \"rocksdb\"\n[adapters.fast]\ntype = \"memory\"\n",
+        )
+        .file("schema/schema.ro", "event Quick { payload: Json handler: [quick] adapter: fast }\n")
+        .file("src/handlers/events/quick.py", "def quick(event):\n    pass\n");
+    let published = project.rohas(&["events", "publish", "Quick", "{}"]);
+    let said = text(&published.stderr);
+    assert_eq!(published.status.code(), Some(1), "{said}");
+    assert!(said.contains("memory"), "{said}");
+}
