@@ -7,6 +7,7 @@ mod cli_schema;
 mod crash;
 mod dlq;
 mod drain;
+mod durable;
 mod events;
 mod host;
 mod host_workers;

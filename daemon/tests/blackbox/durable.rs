@@ -1,0 +1,295 @@
+//! Does what was acknowledged outlive the daemon, a handler that always fails, and a full store? With the adapter `rocksdb`.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::fs;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use crate::support::{Daemon, Project, dedent, eventually, kill, text};
+
+const ROCKSDB: &str = "[project]\nname = \"test\"\n[python]\nworkers = 1\n[adapter]\ntype = \"rocksdb\"\n";
+
+/// A project whose events are kept on disk, and whose handlers can note what they see.
+fn project(schema: &str) -> Project {
+    Project::new().file("config/rohas.toml", ROCKSDB).file("schema/schema.ro", schema).file(
+        "src/journal.py",
+        "
+        import asyncio, json, os, time
+        def note(*words):
+            descriptor = os.open('journal', os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            os.write(descriptor, (json.dumps(words) + '\\n').encode())
+            os.close(descriptor)
+        async def wait_for(name):
+            while not os.path.exists(name):
+                await asyncio.sleep(0.01)
+        ",
+    )
+}
+
+trait Handlers {
+    fn api(self, name: &str, body: &str) -> Self;
+    fn event(self, name: &str, body: &str) -> Self;
+}
+
+impl Handlers for Project {
+    fn api(self, name: &str, body: &str) -> Self {
+        let code = handler(&format!("handle_{name}(req, state)"), body);
+        self.file(&format!("src/handlers/api/{name}.py"), &code)
+    }
+
+    fn event(self, name: &str, body: &str) -> Self {
+        let code = handler(&format!("{name}(event, state)"), body);
+        self.file(&format!("src/handlers/events/{name}.py"), &code)
+    }
+}
+
+fn handler(signature: &str, body: &str) -> String {
+    let body: String = dedent(body).lines().map(|line| format!("    {line}\n")).collect();
+    format!("from journal import *\nfrom generated.errors import *\nasync def {signature}:\n{body}")
+}
+
+/// What the handlers have noted.
+fn journal(project: &Project) -> Vec<Value> {
+    let text = fs::read_to_string(project.path().join("journal")).unwrap_or_default();
+    // A daemon that is killed leaves workers behind that may still write.
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The notes that begin with `stage`, without it.
+fn notes(project: &Project, stage: &str) -> Vec<Value> {
+    let lines = journal(project).into_iter().filter(|line| line[0] == stage);
+    lines.map(|line| Value::from(line.as_array().unwrap()[1..].to_vec())).collect()
+}
+
+/// Waits for that many notes; more are a fault.
+fn notes_of(project: &Project, stage: &str, count: usize) -> Vec<Value> {
+    let found = eventually(&format!("{count} notes of {stage}"), || {
+        Some(notes(project, stage)).filter(|notes| notes.len() >= count)
+    });
+    assert_eq!(found.len(), count, "{found:?}");
+    found
+}
+
+fn ok(project: &Project, arguments: &[&str]) -> String {
+    let output = project.rohas(arguments);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn subscription(project: &Project, handler: &str) -> Value {
+    let all: Vec<Value> = serde_json::from_str(&ok(project, &["subscriptions", "list", "--json"])).unwrap();
+    all.into_iter().find(|subscription| subscription["handler"] == handler).unwrap()
+}
+
+/// Waits until nothing waits for a handler or is in flight.
+fn wait_until_finished(project: &Project, handler: &str) {
+    eventually(&format!("the end of all events of {handler}"), || {
+        let found = subscription(project, handler);
+        ["waiting", "delayed", "in_flight"].iter().all(|count| found[count] == 0).then_some(())
+    });
+}
+
+fn get_ok(daemon: &Daemon, path: &str) {
+    let answer = daemon.get(path);
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+fn kill_daemon(daemon: &mut Daemon) {
+    let workers = daemon.workers();
+    daemon.signal("-KILL");
+    daemon.wait();
+    workers.into_iter().for_each(|worker| kill(worker, "-KILL"));
+}
+
+fn stop(daemon: &mut Daemon) {
+    assert_eq!(daemon.stop().code(), Some(0), "{}", daemon.output());
+}
+
+fn seconds_since_epoch() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64()
+}
+
+#[test]
+fn what_was_acknowledged_and_not_yet_handled_survives_a_kill() {
+    let project = project(
+        "
+        api Place { method: GET path: \"/place/{n}\" response: Json triggers: [Placed] }
+        event Placed { payload: Json handler: [placed] concurrency: 4 }
+        ",
+    )
+    .api("place", "return req.n")
+    .event("placed", "note('begins', event.payload)\nawait wait_for('go')\nnote('ends', event.payload)");
+    let mut daemon = project.run();
+    (0..20).for_each(|n| get_ok(&daemon, &format!("/place/{n}")));
+    notes_of(&project, "begins", 4);
+    kill_daemon(&mut daemon);
+    project.write("go", "");
+    let _next = project.run();
+    let mut handled = notes_of(&project, "ends", 20);
+    handled.sort_by_key(|note| note[0].as_str().unwrap().parse::<u32>().unwrap());
+    let expected: Vec<Value> = (0..20).map(|n: u32| json!([n.to_string()])).collect();
+    assert_eq!(handled, expected);
+    wait_until_finished(&project, "placed");
+}
+
+#[test]
+fn delayed_events_survive_a_restart_and_are_not_handled_early() {
+    let project = project(
+        "
+        api Go { method: GET path: \"/go/{seconds}\" response: Json }
+        event Due { payload: Json handler: [due] }
+        ",
+    )
+    .api(
+        "go",
+        "
+        import datetime
+        now = time.time()
+        due = now + float(req.seconds)
+        state.trigger_event('Due', {'how': 'delay', 'due': due}, delay=float(req.seconds))
+        at = datetime.datetime.fromtimestamp(due, datetime.timezone.utc)
+        state.trigger_event('Due', {'how': 'at', 'due': due}, at=at)
+        return due
+        ",
+    )
+    .event("due", "note('due', event.payload['how'], event.payload['due'], time.time(), state.attempt)");
+    let mut daemon = project.run();
+    let soon = daemon.get("/go/3").json().as_f64().unwrap();
+    let later = daemon.get("/go/12").json().as_f64().unwrap();
+    kill_daemon(&mut daemon);
+    eventually("the time of the first two, which no daemon sees", || (seconds_since_epoch() > soon).then_some(()));
+    let mut next = project.run();
+    notes_of(&project, "due", 2);
+    stop(&mut next);
+    assert_eq!(subscription(&project, "due")["delayed"], 2);
+    let _last = project.run();
+    let mut handled = notes_of(&project, "due", 4);
+    handled.sort_by_key(Value::to_string);
+    for note in &handled {
+        // A microsecond may be lost where a time is made of a fraction.
+        assert!(note[2].as_f64().unwrap() > note[1].as_f64().unwrap() - 1e-3, "handled early: {handled:?}");
+        assert_eq!(note[3], 1, "{handled:?}");
+    }
+    let which: Vec<_> = handled.iter().map(|note| (note[0].as_str().unwrap(), note[1].as_f64().unwrap())).collect();
+    assert_eq!(which, [("at", soon), ("at", later), ("delay", soon), ("delay", later)]);
+}
+
+#[test]
+fn a_poisoned_key_delays_nobody_and_keeps_its_own_order() {
+    let project = project(
+        "
+        api Go { method: GET path: \"/go\" response: Json }
+        event Moved { payload: Json handler: [moved] concurrency: 4 }
+        ",
+    )
+    .api(
+        "go",
+        "
+        for n in range(220):
+            key = 'poisoned' if n % 11 == 0 else f'k{n % 7}'
+            state.trigger_event('Moved', {'key': key, 'n': n}, key=key)
+        return 1
+        ",
+    )
+    .event(
+        "moved",
+        "
+        key = event.payload['key']
+        note(key, event.payload['n'], state.attempt)
+        if key == 'poisoned' and not os.path.exists('mended'): raise Retry(after=600)
+        ",
+    );
+    let mut daemon = project.run();
+    get_ok(&daemon, "/go");
+    eventually("200 events of other keys", || (journal(&project).len() >= 201).then_some(()));
+    assert_eq!(notes(&project, "poisoned"), [json!([0, 1])]);
+    for key in 0..7 {
+        let expected: Vec<Value> = (0..220).filter(|n| n % 11 != 0 && n % 7 == key).map(|n| json!([n, 1])).collect();
+        assert_eq!(notes(&project, &format!("k{key}")), expected);
+    }
+    project.write("mended", "");
+    stop(&mut daemon);
+    let _next = project.run();
+    let poisoned = notes_of(&project, "poisoned", 21);
+    let mut expected = vec![json!([0, 1]), json!([0, 2])];
+    expected.extend((1..20).map(|n| json!([n * 11, 1])));
+    assert_eq!(poisoned, expected);
+}
+
+#[test]
+fn a_replay_after_a_restart_hands_handled_events_out_again() {
+    let project = project("event Noted { payload: Json handler: [first, second] }\n")
+        .event("first", "note('first', event.payload, event.event_id)")
+        .event("second", "note('second', event.payload, event.event_id)");
+    let mut daemon = project.run();
+    (0..3).for_each(|n| drop(ok(&project, &["events", "publish", "Noted", &n.to_string(), "--key", "k"])));
+    let handled = notes_of(&project, "first", 3);
+    notes_of(&project, "second", 3);
+    wait_until_finished(&project, "first");
+    wait_until_finished(&project, "second");
+    stop(&mut daemon);
+    let _next = project.run();
+    let replayed = ok(&project, &["events", "replay", "Noted", "--handler", "first", "--since", "1h", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&replayed).unwrap()["messages"], 3);
+    assert_eq!(notes_of(&project, "first", 6), [&handled[..], &handled[..]].concat());
+    wait_until_finished(&project, "first");
+    assert_eq!(notes(&project, "second").len(), 3, "the other handler got them too");
+}
+
+#[test]
+fn dead_letters_survive_a_kill_and_can_be_redriven_by_the_next_daemon() {
+    let project = project("event Broken { payload: Json handler: [broken] retry: { attempts: 2, delay: 1ms } }\n")
+        .event("broken", "await asyncio.sleep(0)\nif not os.path.exists('mended'): raise ValueError('no')\nnote('mended', event.payload, state.attempt)");
+    let mut daemon = project.run();
+    (0..3).for_each(|n| drop(ok(&project, &["events", "publish", "Broken", &n.to_string()])));
+    eventually("the dead letters", || (subscription(&project, "broken")["dead_letters"] == 3).then_some(()));
+    kill_daemon(&mut daemon);
+    project.write("mended", "");
+    let _next = project.run();
+    assert_eq!(subscription(&project, "broken")["dead_letters"], 3);
+    let redriven: Value = serde_json::from_str(&ok(&project, &["dlq", "redrive", "--all", "--json"])).unwrap();
+    assert_eq!(redriven, json!({"selected": 3, "done": 3, "left_out": 0}));
+    let mut handled = notes_of(&project, "mended", 3);
+    handled.sort_by_key(Value::to_string);
+    assert_eq!(handled, [json!([0, 1]), json!([1, 1]), json!([2, 1])], "attempts begin anew");
+    assert_eq!(subscription(&project, "broken")["dead_letters"], 0);
+}
+
+#[test]
+fn a_full_store_answers_503_and_loses_nothing_that_was_acknowledged() {
+    let project = project(
+        "
+        api Place { method: GET path: \"/place/{n}\" response: Json timeout: 1s }
+        event Placed { payload: Json handler: [placed] }
+        ",
+    )
+    .api("place", "state.trigger_event('Placed', {'n': int(req.n), 'pad': 'x' * 4000}, key='one')\nreturn 1")
+    .event("placed", "note('placed', event.payload['n'])");
+    project.write("config/rohas.toml", &format!("{ROCKSDB}max_bytes = \"100KiB\"\n"));
+    let mut daemon = project.run();
+    ok(&project, &["subscriptions", "pause", "Placed"]);
+    let mut acknowledged = 0;
+    let refused = loop {
+        let answer = daemon.get(&format!("/place/{acknowledged}"));
+        if answer.status != 200 {
+            break answer;
+        }
+        acknowledged += 1;
+        assert!(acknowledged < 100, "the store does not fill");
+    };
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.header("retry-after").unwrap().parse::<u32>().unwrap() >= 1, "{refused:?}");
+    assert!(acknowledged > 10, "only {acknowledged} fitted");
+    kill_daemon(&mut daemon);
+
+    let next = project.run();
+    assert_eq!(next.get("/place/1000").status, 503, "it is still full");
+    ok(&project, &["subscriptions", "resume", "Placed"]);
+    notes_of(&project, "placed", acknowledged);
+    wait_until_finished(&project, "placed");
+    get_ok(&next, "/place/2000");
+    let expected: Vec<Value> = (0..acknowledged).chain([2000]).map(|n| json!([n])).collect();
+    assert_eq!(notes_of(&project, "placed", acknowledged + 1), expected, "what was refused was not published");
+}
