@@ -8,7 +8,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     if text.chars().any(is_unsafe) { Cow::Owned(spell(text)) } else { Cow::Borrowed(text) }
 }
 
-/// The lines of a text, each as by [`line`], with tabs as blanks.
+/// The lines of a text, each as by [`line()`], with tabs as blanks.
 pub fn lines(text: &str) -> impl Iterator<Item = String> + '_ {
     text.trim_end().lines().map(|text| line(&text.replace('\t', "    ")).into_owned())
 }
