@@ -1,6 +1,7 @@
 //! What does the person at the terminal see of a running daemon? In development a few lines each time something happens,
 //! in production log records.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use owo_colors::OwoColorize;
 use rohas_codegen::Changes;
 use rohas_config::project::HandlerDecl;
 use rohas_config::schema::diagnostic;
-use rohas_config::settings::Settings;
+use rohas_config::settings::{Adapter, Settings};
 use rohas_handlers_host::load::Report;
 
 use crate::project::Sound;
@@ -53,8 +54,13 @@ impl Screen {
             let handlers = if handlers.is_empty() { "no handlers".to_owned() } else { handlers.join(", ") };
             text += &format!("  {:<6} {:<width$}  {handlers}\n", "event", event.name);
         }
-        let workers = version.settings.python.workers.count();
-        text += &format!("\n  {workers} Python {}, broker: memory\n", if workers == 1 { "worker" } else { "workers" });
+        let settings = &version.settings;
+        let workers = settings.python.workers.count();
+        let adapters: BTreeSet<&str> =
+            std::iter::once(&settings.adapter).chain(settings.adapters.values()).map(Adapter::name).collect();
+        let adapters = Vec::from_iter(adapters).join(", ");
+        text +=
+            &format!("\n  {workers} Python {}, events: {adapters}\n", if workers == 1 { "worker" } else { "workers" });
         text
     }
 

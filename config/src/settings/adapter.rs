@@ -174,6 +174,15 @@ impl RocksDb {
 }
 
 impl Adapter {
+    /// Its `type`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Memory(_) => "memory",
+            Self::RocksDb(_) => "rocksdb",
+        }
+    }
+
     /// How many messages of a subscription may be in memory.
     #[must_use]
     pub fn buffer_size(&self) -> NonZeroU32 {

@@ -244,3 +244,11 @@ fn without_a_daemon_nothing_is_published_to_an_adapter_that_lives_in_one() {
     assert_eq!(published.status.code(), Some(1), "{said}");
     assert!(said.contains("memory"), "{said}");
 }
+
+#[test]
+fn dev_says_where_events_are_kept() {
+    let stores = "[adapter]\ntype = \"rocksdb\"\n[adapters.fast]\ntype = \"memory\"\n";
+    let project = project().file("config/rohas.toml", &format!("[project]\nname = \"test\"\n{stores}"));
+    let mut daemon = project.dev();
+    daemon.wait_for_text("events: memory, rocksdb");
+}
