@@ -92,10 +92,11 @@ impl Brokers {
     }
 
     /// The name of the broker that carries an event.
-    pub(crate) fn name(&self, event: &str) -> String {
+    fn name(&self, event: &str) -> &str {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         // A broker that only the edited configuration names comes with the restart that the screen asks for.
-        names.get(event).filter(|name| self.brokers.contains_key(*name)).cloned().unwrap_or_default()
+        let known = names.get(event).and_then(|name| self.brokers.get_key_value(name));
+        known.map_or("", |(name, _)| name)
     }
 
     /// The name of the broker that carries an event once this schema is assigned.
@@ -207,10 +208,7 @@ impl Brokers {
             let name = self.name(&publication.envelope.event);
             match parts.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, part)) => part.push(publication),
-                None => {
-                    let known = self.brokers.get_key_value(&name).map_or("", |(known, _)| known);
-                    parts.push((known, vec![publication]));
-                }
+                None => parts.push((name, vec![publication])),
             }
         }
         parts

@@ -136,7 +136,7 @@ async fn status(State(context): State<Context>) -> Response {
             pid: std::process::id(),
             rohas: env!("CARGO_PKG_VERSION").to_owned(),
             address: format!("http://{address}"),
-            version: app.current().number,
+            version: app.version_number(),
             ready: app.not_ready().is_none(),
             requests: app.requests.count(),
             subscriptions,
