@@ -17,6 +17,7 @@ mod http_hostile;
 mod http_replies;
 mod http_requests;
 mod init;
+mod journal;
 mod output;
 mod reload;
 mod settings;
