@@ -26,7 +26,7 @@ pub(crate) struct App {
     pub(crate) requests: Gauge,
     /// Deliveries suspected of killing their workers run one at a time, each in a worker of its own: whoever runs one holds the
     /// permit.
-    pub(crate) quarantine: Semaphore,
+    pub(crate) quarantine: Arc<Semaphore>,
     /// The present version. Swapped by [`App::install`] only.
     site: ArcSwap<Site>,
     ready: AtomicBool,
@@ -61,7 +61,7 @@ impl App {
             tracker,
             intake: CancellationToken::new(),
             requests: Gauge::default(),
-            quarantine: Semaphore::new(1),
+            quarantine: Arc::new(Semaphore::new(1)),
             site: ArcSwap::from_pointee(Site::new(app, Arc::clone(&version))),
             ready: AtomicBool::new(false),
         });

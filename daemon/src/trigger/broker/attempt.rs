@@ -8,6 +8,7 @@ use rohas_adapters::broker::Subscription;
 use rohas_handlers_host::Input;
 use rohas_handlers_host::invocation::EventInput;
 use rohas_telemetry::Kind;
+use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::dispatch::{self, Room, Work};
@@ -25,6 +26,9 @@ pub(super) trait Runner: Send {
 
     /// What attempts that begin now need. It must not outlive them: it keeps a version alive.
     fn route(&self) -> Option<Self::Route>;
+
+    /// Who runs a suspect holds the permit of this.
+    fn quarantine(&self) -> Arc<Semaphore>;
 
     /// Runs a message once. Whatever happens, it comes back.
     fn attempt(route: Self::Route, message: Message) -> impl Future<Output = Ended> + Send + 'static;
@@ -110,6 +114,10 @@ impl Runner for Current {
         Some(Arc::new(Route { app: Arc::clone(&self.app), version, event, handler }))
     }
 
+    fn quarantine(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.app.quarantine)
+    }
+
     async fn attempt(route: Arc<Route>, message: Message) -> Ended {
         let attempt = AssertUnwindSafe(route.attempt(&message)).catch_unwind().await;
         let outcome = attempt.unwrap_or(Err(Fault::Panicked));
@@ -119,10 +127,6 @@ impl Runner for Current {
 
 impl Route {
     async fn attempt(&self, message: &Message) -> Result<(), Fault> {
-        // One that kills every worker would take those that run beside it along, again and again. One such at a time, or they
-        // would take all workers. The semaphore is never closed.
-        let alone = message.trial.is_suspect();
-        let _one_at_a_time = if alone { self.app.quarantine.acquire().await.ok() } else { None };
         let envelope = &message.delivery.envelope;
         let mut recorder = Recorder::begin(Kind::Delivery, &self.event.name, envelope.trace);
         let attempt = message.trial.runs() + 1;
@@ -134,7 +138,8 @@ impl Route {
             cause: envelope.id,
             hops: envelope.hops,
             attempt,
-            alone,
+            // One that kills every worker would take those that run beside it along, again and again.
+            alone: message.quarantine.is_some(),
             timeout: self.event.delivery.timeout,
             input: Input::Event(EventInput {
                 id: envelope.id.to_string(),

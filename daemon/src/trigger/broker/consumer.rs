@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use rohas_adapters::broker::{Consumer, Delivery, Error, Subscription};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +24,7 @@ pub(super) async fn run<R: Runner>(
     stop: CancellationToken,
 ) {
     let mut stopped = pin!(stop.cancelled());
-    let mut pump = Pump::new(subscription, consumer, &stop);
+    let mut pump = Pump::new(subscription, consumer, runner.quarantine(), &stop);
     let mut attempts = FuturesUnordered::new();
     loop {
         let bounds = runner.rules().map(|rules| (rules.concurrency, rules.buffer_size));
@@ -48,6 +49,7 @@ pub(super) async fn run<R: Runner>(
             acked = resolved(&mut pump.acking) => Step::Acked(acked),
             Some(settled) = pump.settling.next() => Step::Settled(settled),
             fetched = resolved(&mut pump.fetching) => Step::Fetched(fetched),
+            permit = resolved(&mut pump.quarantining) => Step::Alone(permit),
             () = resolved(&mut pump.extending) => Step::Due,
             () = until(wake) => Step::Due,
         };
@@ -64,6 +66,7 @@ pub(super) async fn run<R: Runner>(
             Step::Fetched(Ok(deliveries)) => pump.fetched(deliveries),
             Step::Fetched(Err(Error::Closed(_))) => break,
             Step::Fetched(Err(error)) => pump.fetch_failed(&error),
+            Step::Alone(permit) => pump.quarantine(permit),
             Step::Due => pump.extend_leases(),
         }
     }
@@ -84,6 +87,7 @@ enum Step {
     Acked(Vec<Delivery>),
     Settled(Settled),
     Fetched(Result<Vec<Delivery>, Error>),
+    Alone(Option<OwnedSemaphorePermit>),
     Due,
 }
 

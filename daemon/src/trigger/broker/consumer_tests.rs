@@ -10,7 +10,7 @@ use rohas_adapters::broker::{History, Obituary};
 use rohas_adapters::{Envelope, TraceContext};
 use rohas_config::schema::model::Backoff;
 use rohas_handlers_host::{HandlerError, HostError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -148,6 +148,7 @@ impl Consumer for Fake {
 struct FakeRunner {
     stage: Arc<Stage>,
     rules: DeliveryRules,
+    quarantine: Arc<Semaphore>,
 }
 
 impl Runner for FakeRunner {
@@ -159,6 +160,10 @@ impl Runner for FakeRunner {
 
     fn route(&self) -> Option<Arc<Stage>> {
         Some(Arc::clone(&self.stage))
+    }
+
+    fn quarantine(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.quarantine)
     }
 
     async fn attempt(stage: Arc<Stage>, message: Message) -> Ended {
@@ -206,6 +211,7 @@ struct Run {
     stage: Arc<Stage>,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    quarantine: Arc<Semaphore>,
 }
 
 impl Run {
@@ -228,11 +234,12 @@ impl Run {
             dedupe: Duration::ZERO,
         };
         let stop = CancellationToken::new();
-        let runner = FakeRunner { stage: Arc::clone(&stage), rules };
+        let quarantine = Arc::new(Semaphore::new(1));
+        let runner = FakeRunner { stage: Arc::clone(&stage), rules, quarantine: Arc::clone(&quarantine) };
         let subscription = Subscription { event: "E".into(), handler: "h".into() };
         let consumer = Arc::new(Fake(Arc::clone(&stage)));
         let task = TaskTracker::new().spawn(run(runner, subscription, consumer, stop.clone()));
-        Self { stage, stop, task }
+        Self { stage, stop, task, quarantine }
     }
 
     /// Stops the loop and returns all that was done.
@@ -403,4 +410,43 @@ async fn what_a_closing_host_refuses_goes_back_as_it_was() {
     let run = Run::start(Script { source, outcomes, ..Script::default() }, None, false);
     run.stage.wait_for("nack a after 0 attempts for 0s").await;
     assert_eq!(run.end().await.len(), 2);
+}
+
+fn suspects(names: &str) -> Result<Vec<Delivery>, Error> {
+    let mut suspects = deliveries(names, None)?;
+    suspects.iter_mut().for_each(|suspect| suspect.history.deaths = 1);
+    Ok(suspects)
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspects_wait_for_their_turn_without_slots_and_run_one_at_a_time() {
+    let source = [suspects("a b c d e"), deliveries("f", None)].into();
+    let run = Run::start(Script { source, ..Script::default() }, None, true);
+    let elsewhere = Arc::clone(&run.quarantine).try_acquire_owned().unwrap();
+    let next = async |line: &str| {
+        run.stage.gate.as_ref().unwrap().notify_one();
+        run.stage.wait_for(line).await;
+    };
+    next("ack f").await;
+    assert_eq!(run.stage.done(), ["run f", "ack f"]);
+    drop(elsewhere);
+    run.stage.wait_for("run a").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(run.stage.times_of("run").len(), 2, "only one of them runs");
+    for line in ["ack a", "ack b", "ack c", "ack d", "ack e"] {
+        next(line).await;
+    }
+    assert_eq!((run.quarantine.available_permits(), run.end().await.len()), (1, 12));
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspects_whose_turn_has_not_come_go_back_at_a_drain() {
+    let run = Run::start(Script { source: [suspects("a b")].into(), ..Script::default() }, None, false);
+    let elsewhere = Arc::clone(&run.quarantine).try_acquire_owned().unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(run.stage.done(), [] as [&str; 0]);
+    let quarantine = Arc::clone(&run.quarantine);
+    assert_eq!(run.end().await, ["nack a after 0 attempts for 0s", "nack b after 0 attempts for 0s"]);
+    drop(elsewhere);
+    assert_eq!(quarantine.available_permits(), 1);
 }

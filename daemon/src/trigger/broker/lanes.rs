@@ -36,6 +36,8 @@ pub(super) struct Lanes<T, I> {
     waiting: BinaryHeap<Reverse<Waiting<T, I>>>,
     /// Numbers those that wait, so that of two that are due at once the one that failed first goes first.
     waits: u64,
+    /// Taken out of their slots until they may run alone; their lanes stay closed.
+    aside: VecDeque<T>,
     /// How many run.
     running: usize,
     /// How many there are in all.
@@ -57,6 +59,7 @@ impl<T: Entry, I: Ord + Copy> Lanes<T, I> {
             ready: VecDeque::new(),
             waiting: BinaryHeap::new(),
             waits: 0,
+            aside: VecDeque::new(),
             running: 0,
             held: 0,
             bytes: 0,
@@ -93,6 +96,27 @@ impl<T: Entry, I: Ord + Copy> Lanes<T, I> {
         self.running -= 1;
         self.waits += 1;
         self.waiting.push(Reverse(Waiting { due, number: self.waits, delivery }));
+    }
+
+    /// A delivery that was to run may only run alone: it gives its slot up and waits for [`Lanes::next_aside`].
+    pub(super) fn set_aside(&mut self, delivery: T) {
+        self.running -= 1;
+        self.aside.push_back(delivery);
+    }
+
+    /// Whether some wait to run alone.
+    pub(super) fn has_aside(&self) -> bool {
+        !self.aside.is_empty()
+    }
+
+    /// The next one of those that may only run alone, if there is one and a slot for it.
+    pub(super) fn next_aside(&mut self, concurrency: usize) -> Option<T> {
+        if self.running >= concurrency {
+            return None;
+        }
+        let next = self.aside.pop_front()?;
+        self.running += 1;
+        Some(next)
     }
 
     /// A delivery that ran is finished, or its broker's again: the next of its key may run.
@@ -142,6 +166,7 @@ impl<T: Entry, I: Ord + Copy> Lanes<T, I> {
     /// Takes out everything that does not run.
     pub(super) fn clear(&mut self) -> Vec<T> {
         let mut idle: Vec<T> = self.ready.drain(..).collect();
+        idle.extend(self.aside.drain(..));
         idle.extend(self.waiting.drain().map(|Reverse(waiting)| waiting.delivery));
         idle.extend(self.behind.values_mut().flat_map(|behind| behind.drain(..)));
         self.held -= idle.len();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rohas_adapters::broker::{Delivery, Failure, Obituary};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::trigger::broker::lanes::Entry;
 use crate::trigger::broker::pump::{FIRST_PAUSE, longer};
@@ -21,12 +22,14 @@ pub(super) struct Message {
     pub(super) obituary: Option<Box<Obituary>>,
     /// After how long the broker is told its end again, if it cannot take it.
     pub(super) pause: Duration,
+    /// What a suspect holds while it runs, so that it runs alone.
+    pub(super) quarantine: Option<OwnedSemaphorePermit>,
 }
 
 impl Message {
     pub(super) fn new(delivery: Delivery) -> Self {
         let trial = Trial::new(delivery.history);
-        Self { delivery, trial, first: None, obituary: None, pause: FIRST_PAUSE }
+        Self { delivery, trial, first: None, obituary: None, pause: FIRST_PAUSE, quarantine: None }
     }
 
     /// The pause after a broker that cannot take it; the next one is longer.

@@ -10,6 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use rohas_adapters::broker::{Consumer, Delivery, Error, Failure, Subscription};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +45,12 @@ pub(super) struct Pump {
     /// What goes back or is given up.
     pub(super) settling: FuturesUnordered<BoxFuture<'static, Settled>>,
     pub(super) extending: Option<BoxFuture<'static, ()>>,
+    /// Suspects of all subscriptions run one at a time, or they would take all workers.
+    suspects: Arc<Semaphore>,
+    /// The turn of this subscription's suspects is waited for.
+    pub(super) quarantining: Option<BoxFuture<'static, Option<OwnedSemaphorePermit>>>,
+    /// Their turn has come: the next slot is theirs.
+    permit: Option<OwnedSemaphorePermit>,
     /// Nothing begins any more.
     draining: bool,
 }
@@ -65,7 +72,12 @@ pub(super) async fn resolved<T>(operation: &mut Option<BoxFuture<'static, T>>) -
 }
 
 impl Pump {
-    pub(super) fn new(subscription: Subscription, consumer: Arc<dyn Consumer>, stop: &CancellationToken) -> Self {
+    pub(super) fn new(
+        subscription: Subscription,
+        consumer: Arc<dyn Consumer>,
+        suspects: Arc<Semaphore>,
+        stop: &CancellationToken,
+    ) -> Self {
         Self {
             subscription,
             leases: Leases::new(consumer.lease()),
@@ -79,19 +91,59 @@ impl Pump {
             acking: None,
             settling: FuturesUnordered::new(),
             extending: None,
+            suspects,
+            quarantining: None,
+            permit: None,
             draining: false,
         }
     }
 
-    /// The next message to run. Those that only wait to become dead letters are given to the broker.
+    /// The next message to run. Those that only wait to become dead letters are given to the broker, and suspects wait for
+    /// their turn without a slot.
     pub(super) fn next(&mut self, concurrency: usize) -> Option<Message> {
+        if let Some(suspect) = self.next_suspect(concurrency) {
+            return Some(suspect);
+        }
         loop {
             let message = self.lanes.next(Instant::now(), concurrency)?;
-            if message.obituary.is_none() {
+            if message.obituary.is_some() {
+                self.bury(message);
+            } else if message.trial.is_suspect() {
+                self.set_aside(message);
+            } else {
                 return Some(message);
             }
-            self.bury(message);
         }
+    }
+
+    fn next_suspect(&mut self, concurrency: usize) -> Option<Message> {
+        let permit = self.permit.take()?;
+        let Some(mut suspect) = self.lanes.next_aside(concurrency) else {
+            // All slots are taken. Not to hold the permit meanwhile would be to wait for both at once, for ever if need be.
+            self.permit = Some(permit);
+            return None;
+        };
+        suspect.quarantine = Some(permit);
+        self.ask_for_quarantine();
+        Some(suspect)
+    }
+
+    fn set_aside(&mut self, suspect: Message) {
+        self.lanes.set_aside(suspect);
+        self.ask_for_quarantine();
+    }
+
+    /// Stands in line for the next suspect.
+    fn ask_for_quarantine(&mut self) {
+        if self.lanes.has_aside() && self.permit.is_none() && self.quarantining.is_none() {
+            // The semaphore is never closed.
+            self.quarantining = Some(Arc::clone(&self.suspects).acquire_owned().map(Result::ok).boxed());
+        }
+    }
+
+    /// The turn of the next suspect has come.
+    pub(super) fn quarantine(&mut self, permit: Option<OwnedSemaphorePermit>) {
+        self.permit = permit;
     }
 
     /// Asks for more messages if there is room for them; no more than `buffer_size` are held.
@@ -150,6 +202,7 @@ impl Pump {
     /// Takes a message after an attempt.
     pub(super) fn ended(&mut self, ended: Ended, rules: Option<&DeliveryRules>) {
         let Ended { mut message, outcome } = ended;
+        message.quarantine = None;
         let Err(fault) = outcome else {
             self.handled.push(message.delivery);
             return;
@@ -192,6 +245,7 @@ impl Pump {
     }
 
     fn nack(&mut self, mut message: Message, delay: Duration) {
+        message.quarantine = None;
         let consumer = Arc::clone(&self.consumer);
         let nacking = async move {
             let result = consumer.nack(&message.delivery, message.trial.history, delay).await;
@@ -249,6 +303,8 @@ impl Pump {
         self.draining = true;
         self.stop.cancel();
         self.fetching = None;
+        self.quarantining = None;
+        self.permit = None;
         for message in self.lanes.clear() {
             if message.obituary.is_some() { self.bury(message) } else { self.put_back(message) }
         }
