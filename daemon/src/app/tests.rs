@@ -3,14 +3,16 @@ use std::sync::{Mutex, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use rohas_adapters::broker::{
     Broker, Capabilities, Consumer, DeadLetter, DeadLetterFilter, Delivery, Error, History, Obituary, Publication,
     Status, Subscription, Tail,
 };
 use rohas_adapters::memory::{Memory, Options};
+use rohas_adapters::{Envelope, TraceContext};
 use rohas_config::settings::Overrides;
 use rohas_handlers_host::load::Report;
-use rohas_handlers_host::{Finished, Host, HostError, Invocation};
+use rohas_handlers_host::{Completed, Finished, Host, HostError, Invocation, Outcome};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -153,6 +155,32 @@ impl Host for Idle {
     }
 }
 
+/// A host whose handlers run until they are let go.
+struct Gated {
+    told: Arc<Told>,
+    gate: Arc<Semaphore>,
+}
+
+#[async_trait]
+impl Host for Gated {
+    fn report(&self) -> Arc<Report> {
+        Arc::default()
+    }
+
+    async fn invoke(&self, _invocation: Invocation) -> Finished {
+        self.told.lines.lock().unwrap().push("begun".to_owned());
+        self.gate.acquire().await.unwrap().forget();
+        self.told.lines.lock().unwrap().push("handled".to_owned());
+        let reply = Bytes::from_static(b"null");
+        let completed = Completed { status: None, headers: Vec::new(), reply, emits: Vec::new(), sets: Vec::new() };
+        Finished { result: Ok(Outcome::Completed(completed)), logs: Vec::new(), dropped_logs: 0 }
+    }
+
+    fn in_flight(&self) -> usize {
+        0
+    }
+}
+
 /// An app whose broker is a witness, serving version 1.
 struct Fixture {
     directory: TempDir,
@@ -164,30 +192,61 @@ struct Fixture {
 
 impl Fixture {
     async fn serving(handlers: &str) -> Self {
+        Self::serving_on(Arc::new(Idle), Arc::default(), handlers).await
+    }
+
+    async fn serving_on(host: Arc<dyn Host>, told: Arc<Told>, handlers: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let witness = Arc::new(Witness {
-            memory: Memory::new(Options::default()),
-            told: Arc::default(),
-            refused: Mutex::new("nobody"),
-        });
+        let witness =
+            Arc::new(Witness { memory: Memory::new(Options::default()), told, refused: Mutex::new("nobody") });
         let options = rohas_telemetry::Options::new(directory.path().join("telemetry"));
         let (handle, service) = rohas_telemetry::open(options).unwrap();
         let brokers = Brokers::only(Arc::clone(&witness) as Arc<dyn Broker>);
-        let version = version(&directory, 1, handlers);
+        let version = version(&directory, 1, handlers, host);
         let (app, subscriptions) = App::start(Arc::new(brokers), handle, TaskTracker::new(), version).await.unwrap();
         assert!(witness.told.app.set(Arc::downgrade(&app)).is_ok());
         Self { directory, witness, app, subscriptions, _telemetry: service }
     }
 
     async fn install(&mut self, number: u64, handlers: &str) -> Result<(), Error> {
-        let version = version(&self.directory, number, handlers);
+        let version = version(&self.directory, number, handlers, Arc::new(Idle));
         self.app.install(version, &mut self.subscriptions).await?;
         tokio::task::yield_now().await;
         Ok(())
     }
+
+    /// Waits until this was told, and returns everything that was told up to then.
+    async fn told(&self, wanted: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        let waiting = async {
+            while !lines.iter().any(|line| line == wanted) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                lines.extend(self.witness.told.lines());
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+        assert!(waited.is_ok(), "{wanted:?} was never told in {lines:?}");
+        lines
+    }
 }
 
-fn version(directory: &TempDir, number: u64, handlers: &str) -> Arc<Version> {
+fn noted() -> Publication {
+    let envelope = Envelope {
+        id: Uuid::now_v7(),
+        source: "test".into(),
+        event: "Noted".into(),
+        key: None,
+        time: SystemTime::now(),
+        data: Bytes::from_static(b"1"),
+        trace: TraceContext { trace_id: [1; 16], parent: [0; 8] },
+        causation: None,
+        version: 1,
+        hops: 0,
+    };
+    Publication { envelope, due: None, dedupe: Duration::ZERO }
+}
+
+fn version(directory: &TempDir, number: u64, handlers: &str, host: Arc<dyn Host>) -> Arc<Version> {
     let root = directory.path();
     for folder in ["config", "schema"] {
         fs::create_dir_all(root.join(folder)).unwrap();
@@ -198,7 +257,7 @@ fn version(directory: &TempDir, number: u64, handlers: &str) -> Arc<Version> {
     let project = Project { root: root.to_owned(), schema: root.join("schema"), overrides: Overrides::default() };
     let sound = project.read(false).unwrap();
     let handlers = sound.handlers();
-    Arc::new(Version::new(number, (sound.settings, sound.schema), handlers, Arc::new(Idle), false))
+    Arc::new(Version::new(number, (sound.settings, sound.schema), handlers, host, false))
 }
 
 #[tokio::test]
@@ -235,4 +294,23 @@ async fn a_subscription_of_both_versions_goes_on() {
     assert_eq!(fixture.witness.told.lines(), ["subscribe old in version 0", "consume old in version 1"]);
     fixture.install(2, "old").await.unwrap();
     assert_eq!(fixture.witness.told.lines(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_handler_that_comes_back_consumes_when_what_it_ran_before_has_ended() {
+    let (told, gate) = (Arc::<Told>::default(), Arc::new(Semaphore::new(0)));
+    let host = Gated { told: Arc::clone(&told), gate: Arc::clone(&gate) };
+    let mut fixture = Fixture::serving_on(Arc::new(host), told, "old").await;
+    fixture.witness.publish(vec![noted()]).await.unwrap();
+    fixture.told("begun").await;
+    // Twice, so that there is one that goes before it has begun.
+    for number in [2, 4] {
+        fixture.install(number, "other").await.unwrap();
+        fixture.install(number + 1, "old, other").await.unwrap();
+    }
+    let lines = fixture.witness.told.lines();
+    assert!(lines.iter().all(|line| !line.starts_with("consume old")), "the handler still runs: {lines:?}");
+    gate.add_permits(1);
+    let lines = fixture.told("consume old in version 5").await;
+    assert_eq!(lines, ["handled", "consume old in version 5"]);
 }

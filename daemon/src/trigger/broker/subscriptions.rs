@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rohas_adapters::broker::{Consumer, Subscription};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -19,7 +20,16 @@ type Place = (String, Subscription);
 #[derive(Default)]
 pub(crate) struct Subscriptions {
     /// An event that moves to another broker is consumed at both, so that what the old one still holds is handled.
-    running: HashMap<Place, CancellationToken>,
+    running: HashMap<Place, Running>,
+    /// Stopped, and still finishing what they ran. The next consumer at such a place begins when its predecessor has ended, for
+    /// two of them would run messages of one key at a time.
+    ending: HashMap<Place, JoinHandle<()>>,
+}
+
+/// A consumer at work.
+struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
 }
 
 /// What a version subscribes to for the first time: its brokers keep messages for it, and nobody takes them yet.
@@ -60,14 +70,24 @@ impl Subscriptions {
         for (place, consumer) in opened.0 {
             let stop = app.intake.child_token();
             let runner = Current::new(Arc::clone(app), place.1.clone());
-            app.tracker.spawn(consumer::run(runner, place.1.clone(), consumer, stop.clone()));
-            self.running.insert(place, stop);
+            let consuming = consumer::run(runner, place.1.clone(), consumer, stop.clone());
+            let before = self.ending.remove(&place);
+            let task = app.tracker.spawn(async move {
+                if let Some(before) = before {
+                    // One that panicked has ended too.
+                    drop(before.await);
+                }
+                consuming.await;
+            });
+            self.running.insert(place, Running { stop, task });
         }
         let wanted: HashSet<Subscription> = wanted(version).collect();
         let gone: Vec<_> = self.running.extract_if(|(_, subscription), _| !wanted.contains(subscription)).collect();
-        for (place, stop) in gone {
+        self.ending.retain(|_, task| !task.is_finished());
+        for (place, Running { stop, task }) in gone {
             stop.cancel();
             retire(&app.brokers, &place).await;
+            self.ending.insert(place, task);
         }
     }
 }
