@@ -1,20 +1,26 @@
 //! Which broker carries which event? The settings name them; an event chooses one with `adapter:`.
 
 use std::collections::HashMap;
+use std::error;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use rohas_adapters::broker::{Broker, Consumer, Error, Publication, Subscription};
 use rohas_adapters::memory::{self, Memory};
 use rohas_adapters::rocksdb::{self, Backlog, RocksDb};
 use rohas_config::schema::Schema;
 use rohas_config::settings::{self, Adapter, Settings};
 use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::outbox::Outbox;
+
+/// A broker that does not answer somebody who looks is taken for one that is not available after this.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All brokers of a daemon. They outlive reloads: what they hold belongs to no version.
 pub(crate) struct Brokers {
@@ -24,6 +30,14 @@ pub(crate) struct Brokers {
     names: RwLock<HashMap<String, String>>,
     /// Where emits of requests wait for a broker that is not available; in the first embedded store, for the other brokers.
     outbox: Option<Arc<Outbox>>,
+    /// Stores that did not open, by name. A daemon does not start then; without one, people can look at the others.
+    missing: HashMap<String, Error>,
+}
+
+/// What those brokers say that answer, and why the others do not, each with the broker's name.
+pub(crate) struct Gathered<'a, T> {
+    pub(crate) found: Vec<(&'a str, T)>,
+    pub(crate) unavailable: Vec<(&'a str, Error)>,
 }
 
 impl Brokers {
@@ -34,45 +48,30 @@ impl Brokers {
     pub(crate) async fn open(root: &Path, settings: &Settings, schema: &Schema) -> Result<Self, OpenError> {
         let windows = schema.events.values().filter_map(|event| event.dedupe);
         let dedupe = windows.fold(settings.events.dedupe, Duration::max);
-        Self::of(adapters(settings), root, dedupe).await
+        let mut opened = Opened::default();
+        for (name, adapter) in adapters(settings) {
+            opened.add(name, adapter, root, dedupe).await?;
+        }
+        opened.into_brokers(HashMap::new()).await
     }
 
-    /// Opens those that keep events on disk: what a project has when no daemon runs it.
+    /// Opens those that keep events on disk: what a project has when no daemon runs it. Some of them may be missing.
     ///
     /// # Errors
-    /// When a store does not open; the error names it and the remedy.
+    /// When none of the stores opens; the error names it and the remedy.
     pub(crate) async fn open_durable(root: &Path, settings: &Settings) -> Result<Self, OpenError> {
-        let durable = adapters(settings).filter(|(_, adapter)| is_durable(adapter));
-        Self::of(durable, root, settings.events.dedupe).await
-    }
-
-    async fn of(
-        adapters: impl Iterator<Item = (String, &Adapter)>,
-        root: &Path,
-        dedupe: Duration,
-    ) -> Result<Self, OpenError> {
-        let mut brokers = HashMap::new();
-        let mut store = None;
-        for (name, adapter) in adapters {
-            let broker = match adapter {
-                Adapter::Memory(settings) => memory(settings),
-                Adapter::RocksDb(settings) => {
-                    let opened = embedded(rocksdb_options(settings, root, dedupe)).await?;
-                    store.get_or_insert_with(|| (name.clone(), Arc::clone(&opened)));
-                    opened
-                }
-            };
-            brokers.insert(name, broker);
-        }
-        let outbox = match store {
-            Some((own, store)) if brokers.len() > 1 => {
-                let others = brokers.iter().filter(|(name, _)| **name != own);
-                let others = others.map(|(name, broker)| (name.clone(), Arc::clone(broker)));
-                Some(Arc::new(Outbox::open(store, others).await?))
+        let (mut opened, mut missing) = (Opened::default(), HashMap::new());
+        let mut first = None;
+        for (name, adapter) in adapters(settings).filter(|(_, adapter)| is_durable(adapter)) {
+            if let Err(error) = opened.add(name.clone(), adapter, root, settings.events.dedupe).await {
+                missing.insert(name, Error::Unavailable(describe(&error)));
+                first.get_or_insert(error);
             }
-            _ => None,
-        };
-        Ok(Self { brokers, names: RwLock::default(), outbox })
+        }
+        match first {
+            Some(error) if opened.brokers.is_empty() => Err(error),
+            _ => opened.into_brokers(missing).await,
+        }
     }
 
     /// Whether a project keeps any of its events on disk.
@@ -82,7 +81,8 @@ impl Brokers {
 
     #[cfg(test)]
     pub(crate) fn only(broker: Arc<dyn Broker>) -> Self {
-        Self { brokers: [(String::new(), broker)].into(), names: RwLock::default(), outbox: None }
+        let brokers = [(String::new(), broker)].into();
+        Self { brokers, names: RwLock::default(), outbox: None, missing: HashMap::new() }
     }
 
     /// Takes over which event goes where.
@@ -92,7 +92,7 @@ impl Brokers {
     }
 
     /// The name of the broker that carries an event.
-    fn name(&self, event: &str) -> &str {
+    pub(crate) fn name(&self, event: &str) -> &str {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         // A broker that only the edited configuration names comes with the restart that the screen asks for.
         let known = names.get(event).and_then(|name| self.brokers.get_key_value(name));
@@ -190,10 +190,33 @@ impl Brokers {
         all
     }
 
+    /// Asks all brokers at once. One that fails does not hide what the others say.
+    pub(crate) async fn gather<'a, T, F>(&'a self, ask: impl Fn(&'a dyn Broker) -> F) -> Gathered<'a, T>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let all = self.all();
+        let answers = join_all(all.iter().map(|(_, broker)| ask(&***broker))).await;
+        let unavailable = self.missing.iter().map(|(name, error)| (name.as_str(), error.clone())).collect();
+        let mut gathered = Gathered { found: Vec::with_capacity(answers.len()), unavailable };
+        for ((name, _), answer) in all.into_iter().zip(answers) {
+            match answer {
+                Ok(answer) => gathered.found.push((name, answer)),
+                Err(error) => gathered.unavailable.push((name, error)),
+            }
+        }
+        gathered.unavailable.sort_unstable_by_key(|(name, _)| *name);
+        gathered
+    }
+
     /// The broker that carries an event, if it is among those that were opened.
-    pub(crate) fn carrier(&self, event: &str) -> Option<&Arc<dyn Broker>> {
+    ///
+    /// # Errors
+    /// When its store did not open.
+    pub(crate) fn carrier(&self, event: &str) -> Result<Option<&Arc<dyn Broker>>, Error> {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-        self.brokers.get(names.get(event).map_or("", String::as_str))
+        let name = names.get(event).map_or("", String::as_str);
+        self.missing.get(name).map_or_else(|| Ok(self.brokers.get(name)), |error| Err(error.clone()))
     }
 
     /// The broker of that name, which is one of those that [`Brokers::divide`] tells.
@@ -213,6 +236,54 @@ impl Brokers {
         }
         parts
     }
+}
+
+/// Brokers on their way to be open.
+#[derive(Default)]
+struct Opened {
+    brokers: HashMap<String, Arc<dyn Broker>>,
+    /// The first embedded store, with its name.
+    store: Option<(String, Arc<RocksDb>)>,
+}
+
+impl Opened {
+    async fn add(&mut self, name: String, adapter: &Adapter, root: &Path, dedupe: Duration) -> Result<(), OpenError> {
+        let broker = match adapter {
+            Adapter::Memory(settings) => memory(settings),
+            Adapter::RocksDb(settings) => {
+                let opened = embedded(rocksdb_options(settings, root, dedupe)).await?;
+                self.store.get_or_insert_with(|| (name.clone(), Arc::clone(&opened)));
+                opened
+            }
+        };
+        self.brokers.insert(name, broker);
+        Ok(())
+    }
+
+    async fn into_brokers(self, missing: HashMap<String, Error>) -> Result<Brokers, OpenError> {
+        let Self { brokers, store } = self;
+        let outbox = match store {
+            Some((own, store)) if brokers.len() > 1 => {
+                let others = brokers.iter().filter(|(name, _)| **name != own);
+                let others = others.map(|(name, broker)| (name.clone(), Arc::clone(broker)));
+                Some(Arc::new(Outbox::open(store, others).await?))
+            }
+            _ => None,
+        };
+        Ok(Brokers { brokers, names: RwLock::default(), outbox, missing })
+    }
+}
+
+/// The answer to somebody who looks, or that there was none in time.
+pub(crate) async fn patiently<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let none = || Err(Error::Unavailable(format!("it did not answer within {} s", PATIENCE.as_secs())));
+    timeout(PATIENCE, answer).await.unwrap_or_else(|_elapsed| none())
+}
+
+/// An error with its causes in one line.
+fn describe(error: &dyn error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Why the brokers of a project do not open.
@@ -259,5 +330,42 @@ fn rocksdb_options(settings: &settings::RocksDb, root: &Path, dedupe: Duration) 
         retention: settings.retention,
         dedupe,
         ..rocksdb::Options::new(settings.directory(root))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::requests::{List, Redrive, Request as _, Selection, Subscriptions};
+
+    async fn of(brokers: [(&str, Arc<dyn Broker>); 2]) -> Brokers {
+        let brokers = brokers.map(|(name, broker)| (name.to_owned(), broker)).into();
+        Opened { brokers, store: None }.into_brokers(HashMap::new()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_is_not_available_hides_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let down = RocksDb::open(rocksdb::Options::new(directory.path())).unwrap();
+        down.close().await.unwrap();
+        let up = Memory::new(memory::Options::default());
+        up.subscribe(&Subscription { event: "E".into(), handler: "h".into() }).await.unwrap();
+        let brokers = of([("", Arc::new(up)), ("b", Arc::new(down))]).await;
+
+        let overview = Subscriptions {}.answer(&brokers).await.unwrap();
+        let handlers: Vec<_> =
+            overview.subscriptions.iter().map(|subscription| subscription.handler.as_str()).collect();
+        assert_eq!((handlers, overview.unavailable.len()), (vec!["h"], 1));
+        assert_eq!(overview.unavailable[0].adapter, "adapters.b");
+        assert!(overview.unavailable[0].reason.contains("closed"), "{}", overview.unavailable[0]);
+        let letters = List(Selection { limit: 10, ..Selection::default() }).answer(&brokers).await.unwrap();
+        assert_eq!(letters.unavailable, overview.unavailable);
+        assert_eq!(Redrive(Vec::new()).answer(&brokers).await.unwrap().unavailable, overview.unavailable);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_looks_does_not_wait_for_ever() {
+        let never = patiently(std::future::pending::<Result<(), Error>>());
+        assert!(matches!(never.await, Err(Error::Unavailable(_))));
     }
 }

@@ -12,9 +12,9 @@ use rohas_config::settings::Settings;
 use tokio::time::timeout;
 
 use crate::brokers::Brokers;
-use crate::cli::{Common, Failure};
+use crate::cli::{Common, Failure, Outcome};
 use crate::control::requests::{Request, Seeing, Watch};
-use crate::control::view::Seen;
+use crate::control::view::{Seen, Unavailable};
 use crate::control::{Client, Lines, PublishOptions, Published};
 use crate::environment;
 use crate::lifecycle::telemetry_options;
@@ -127,7 +127,7 @@ impl Stores {
         let sound = self.project.read(false).map_err(|unsound| invalid(&unsound))?;
         let routes = event_routes(&self.settings, &sound.schema, &sound.handlers());
         let ByHand { publication, published, recorder } = publish::by_hand(&routes, event, payload, options)?;
-        let broker = self.brokers.carrier(event).ok_or_else(|| anyhow!(IN_MEMORY))?;
+        let broker = self.brokers.carrier(event)?.ok_or_else(|| anyhow!(IN_MEMORY))?;
         for handler in sound.schema.events.get(event).into_iter().flat_map(|event| &event.handlers) {
             // One that no daemon has served yet would otherwise begin only with what comes after this.
             drop(broker.subscribe(&Subscription { event: event.into(), handler: handler.as_str().into() }).await?);
@@ -157,6 +157,18 @@ impl Watching {
             Self::Stores(_) => Ok(()),
         }
     }
+}
+
+/// Fails when something that a command was to change cannot be reached now.
+///
+/// # Errors
+/// One that names those adapters.
+pub(super) fn all_available(unavailable: &[Unavailable]) -> Outcome {
+    if unavailable.is_empty() {
+        return Ok(());
+    }
+    let which: Vec<String> = unavailable.iter().map(ToString::to_string).collect();
+    Err(anyhow!("what they hold was left as it is: {}", which.join("; ")).into())
 }
 
 async fn client(root: &Path) -> Result<Client, anyhow::Error> {

@@ -10,11 +10,11 @@ use serde::Serialize;
 use tokio::time::{Interval, MissedTickBehavior};
 use uuid::Uuid;
 
-use crate::cli::desk::Desk;
+use crate::cli::desk::{Desk, all_available};
 use crate::cli::table::{counted, local, short, table};
 use crate::cli::{Common, Failure, Outcome, block_on, confirm, print_json};
-use crate::control::requests::{Find, Identify, List, Purge, Redrive, Request, Selection};
-use crate::control::view::{DeadLetter, Failure as Attempt};
+use crate::control::requests::{Find, Identify, Ids, List, Purge, Redrive, Request, Selection};
+use crate::control::view::{DeadLetter, DeadLetters, Failure as Attempt, Unavailable};
 use crate::signals::Signals;
 
 /// So many ids are asked for or acted on at once.
@@ -115,6 +115,9 @@ struct Counts {
     done: usize,
     /// Those that were gone, or whose subscription was.
     left_out: usize,
+    /// Adapters whose dead letters could not be reached.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unavailable: Vec<Unavailable>,
 }
 
 pub(super) fn run(common: &Common, command: Command) -> Outcome {
@@ -133,16 +136,18 @@ pub(super) fn run(common: &Common, command: Command) -> Outcome {
 
 async fn list(desk: &Desk, arguments: ListArguments) -> Outcome {
     let ListArguments { event, handler, limit, json } = arguments;
-    let letters = desk.ask(List(Selection { event, handler, limit, before: None })).await?;
+    let page = desk.ask(List(Selection { event, handler, limit, before: None })).await?;
     if json {
-        return print_json(&letters);
+        return print_json(&page);
     }
-    if letters.is_empty() {
+    let DeadLetters { dead_letters, unavailable } = page;
+    if dead_letters.is_empty() {
         outln!("no dead letters found");
-        return Ok(());
+    } else {
+        let rows: Vec<[String; 6]> = dead_letters.iter().map(row).collect();
+        out!("{}", table(["GIVEN UP", "EVENT", "HANDLER", "ATTEMPTS", "ID", "LAST ERROR"], &rows));
     }
-    let rows: Vec<[String; 6]> = letters.iter().map(row).collect();
-    out!("{}", table(["GIVEN UP", "EVENT", "HANDLER", "ATTEMPTS", "ID", "LAST ERROR"], &rows));
+    unavailable.iter().for_each(|unavailable| outln!("{}", render::line(&unavailable.to_string())));
     Ok(())
 }
 
@@ -199,23 +204,23 @@ fn attempt(name: &str, failure: &Attempt) {
 }
 
 async fn redrive(desk: &Desk, arguments: RedriveArguments) -> Outcome {
-    let ids = select(desk, arguments.which).await?;
-    let counts = each(desk, ids, Pace::new(arguments.rate), Redrive).await?;
+    let selected = select(desk, arguments.which).await?;
+    let counts = each(desk, selected, Pace::new(arguments.rate), Redrive).await?;
     report(&counts, "handed out again", arguments.json)
 }
 
 async fn purge(desk: &Desk, arguments: PurgeArguments) -> Outcome {
-    let ids = select(desk, arguments.which).await?;
-    if !ids.is_empty() && !arguments.yes {
-        let count = counted(u64::try_from(ids.len()).unwrap_or(u64::MAX), "dead letter");
+    let selected = select(desk, arguments.which).await?;
+    if !selected.ids.is_empty() && !arguments.yes {
+        let count = counted(u64::try_from(selected.ids.len()).unwrap_or(u64::MAX), "dead letter");
         confirm(&format!("Delete {count} for good?"))?;
     }
-    let counts = each(desk, ids, Pace::new(None), Purge).await?;
+    let counts = each(desk, selected, Pace::new(None), Purge).await?;
     report(&counts, "deleted", arguments.json)
 }
 
 /// The ids that are meant, oldest first. Whatever dies after this is left alone, so that a command ends even when all fails again at once.
-async fn select(desk: &Desk, which: Which) -> Result<Vec<Uuid>, Failure> {
+async fn select(desk: &Desk, which: Which) -> Result<Ids, Failure> {
     let mut ids = Vec::new();
     if !which.ids.is_empty() {
         for prefix in which.ids {
@@ -225,25 +230,26 @@ async fn select(desk: &Desk, which: Which) -> Result<Vec<Uuid>, Failure> {
             }
         }
         ids.sort_unstable();
-        return Ok(ids);
+        return Ok(Ids { ids, unavailable: Vec::new() });
     }
     loop {
         let (event, handler, before) = (which.event.clone(), which.handler.clone(), ids.last().copied());
         let page = desk.ask(Identify(Selection { event, handler, before, limit: BATCH })).await?;
-        let is_last = page.len() < BATCH;
-        ids.extend(page);
+        let is_last = page.ids.len() < BATCH;
+        ids.extend(page.ids);
         if is_last {
             ids.reverse();
-            return Ok(ids);
+            return Ok(Ids { ids, unavailable: page.unavailable });
         }
     }
 }
 
 /// Sends the ids away in batches until all are done or somebody presses Ctrl-C.
-async fn each<R>(desk: &Desk, ids: Vec<Uuid>, mut pace: Pace, request: fn(Vec<Uuid>) -> R) -> Result<Counts, Failure>
+async fn each<R>(desk: &Desk, selected: Ids, mut pace: Pace, request: fn(Vec<Uuid>) -> R) -> Result<Counts, Failure>
 where
-    R: Request<Answer = Vec<Uuid>>,
+    R: Request<Answer = Ids>,
 {
+    let Ids { ids, mut unavailable } = selected;
     let selected = ids.len();
     // Shows itself on a terminal only.
     let progress = ProgressBar::new(u64::try_from(selected).unwrap_or(u64::MAX));
@@ -256,15 +262,20 @@ where
             pace.next().await;
             desk.ask(request(batch.to_vec())).await
         };
-        let moved: Vec<Uuid> = tokio::select! {
+        let moved: Ids = tokio::select! {
             () = signals.stop() => return Err(anyhow!("stopped {}", so_far()).into()),
             moved = step => moved.map_err(|error| error.context(format!("failed {}", so_far())))?,
         };
-        done += moved.len();
+        done += moved.ids.len();
+        for missing in moved.unavailable {
+            if !unavailable.iter().any(|known| known.adapter == missing.adapter) {
+                unavailable.push(missing);
+            }
+        }
         progress.inc(u64::try_from(batch.len()).unwrap_or(u64::MAX));
     }
     progress.finish_and_clear();
-    Ok(Counts { selected, done, left_out: selected - done })
+    Ok(Counts { selected, done, left_out: selected - done, unavailable })
 }
 
 fn report(counts: &Counts, done: &str, json: bool) -> Outcome {
@@ -277,6 +288,7 @@ fn report(counts: &Counts, done: &str, json: bool) -> Outcome {
             counted(u64::try_from(counts.selected).unwrap_or(u64::MAX), "dead letter")
         );
     }
+    all_available(&counts.unavailable)?;
     if counts.left_out > 0 {
         let left_out = counts.left_out;
         return Err(anyhow!(

@@ -4,11 +4,11 @@ use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use rohas_telemetry::render;
 
-use crate::cli::desk::Desk;
+use crate::cli::desk::{Desk, all_available};
 use crate::cli::table::{counted, table};
 use crate::cli::{Common, Outcome, block_on, confirm, print_json};
-use crate::control::requests::{Name, Outbox, Pause, Prune, Subscriptions};
-use crate::control::view::{Backlog, Subscription};
+use crate::control::requests::{Name, Pause, Prune, Subscriptions};
+use crate::control::view::{Backlog, Overview, Subscription};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -74,19 +74,21 @@ pub(super) fn run(common: &Common, command: Command) -> Outcome {
 }
 
 async fn list(desk: &Desk, json: bool) -> Outcome {
-    let subscriptions = desk.ask(Subscriptions {}).await?;
+    let overview = desk.ask(Subscriptions {}).await?;
     if json {
-        return print_json(&subscriptions);
+        return print_json(&overview);
     }
-    if subscriptions.is_empty() {
+    let Overview { subscriptions, outbox, unavailable } = overview;
+    if subscriptions.is_empty() && unavailable.is_empty() {
         outln!("no subscriptions yet; `rohas dev` or `rohas run` makes those that the schema declares");
-        return Ok(());
+    } else if !subscriptions.is_empty() {
+        let rows: Vec<[String; 8]> = subscriptions.iter().map(row).collect();
+        let heading = ["EVENT", "HANDLER", "STATE", "WAITING", "DELAYED", "IN FLIGHT", "DEAD", "LAG"];
+        out!("{}", table(heading, &rows));
     }
-    let rows: Vec<[String; 8]> = subscriptions.iter().map(row).collect();
-    let heading = ["EVENT", "HANDLER", "STATE", "WAITING", "DELAYED", "IN FLIGHT", "DEAD", "LAG"];
-    out!("{}", table(heading, &rows));
-    for backlog in desk.ask(Outbox {}).await? {
-        let Backlog { adapter, length, .. } = &backlog;
+    unavailable.iter().for_each(|unavailable| outln!("{}", render::line(&unavailable.to_string())));
+    for backlog in &outbox {
+        let Backlog { adapter, length, .. } = backlog;
         outln!(
             "outbox: {length} for [{adapter}], which is not available; the oldest waits for {}",
             render::human(backlog.age())
@@ -129,7 +131,7 @@ async fn set_paused(desk: &Desk, which: Which, paused: bool) -> Outcome {
 }
 
 async fn prune(desk: &Desk, arguments: PruneArguments) -> Outcome {
-    let all = desk.ask(Subscriptions {}).await?;
+    let Overview { subscriptions: all, unavailable, .. } = desk.ask(Subscriptions {}).await?;
     let is_meant = |subscription: &&Subscription| {
         arguments.event.as_ref().is_none_or(|event| *event == subscription.event)
             && arguments.handler.as_ref().is_none_or(|handler| *handler == subscription.handler)
@@ -137,6 +139,7 @@ async fn prune(desk: &Desk, arguments: PruneArguments) -> Outcome {
     let meant: Vec<&Subscription> = all.iter().filter(is_meant).collect();
     let left: Vec<&Subscription> = meant.iter().copied().filter(|subscription| !subscription.declared).collect();
     if left.is_empty() && !arguments.all {
+        all_available(&unavailable)?;
         return Err(nothing_to_prune(&meant, &all).into());
     }
     if !left.is_empty() && !arguments.yes {
@@ -149,7 +152,8 @@ async fn prune(desk: &Desk, arguments: PruneArguments) -> Outcome {
         pruned.push(desk.ask(Prune(name(subscription))).await?);
     }
     if arguments.json {
-        return print_json(&pruned);
+        print_json(&pruned)?;
+        return all_available(&unavailable);
     }
     for gone in &pruned {
         outln!("removed {}--{} with {}", gone.event, gone.handler, counted(gone.messages, "unfinished message"));
@@ -157,7 +161,7 @@ async fn prune(desk: &Desk, arguments: PruneArguments) -> Outcome {
     if pruned.is_empty() {
         outln!("the schema declares every subscription; nothing to remove");
     }
-    Ok(())
+    all_available(&unavailable)
 }
 
 fn nothing_to_prune(meant: &[&Subscription], all: &[Subscription]) -> anyhow::Error {

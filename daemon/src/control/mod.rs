@@ -26,9 +26,8 @@ pub(crate) struct Status {
     pub(crate) version: u64,
     pub(crate) ready: bool,
     pub(crate) requests: usize,
-    pub(crate) subscriptions: Vec<view::Subscription>,
-    /// What waits for brokers that are not available.
-    pub(crate) outbox: Vec<view::Backlog>,
+    #[serde(flatten)]
+    pub(crate) overview: view::Overview,
     pub(crate) telemetry: rohas_telemetry::Stats,
 }
 

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use crate::app::App;
 use crate::control::requests::{
-    self, Find, Identify, List, Outbox, Pause, Prune, Purge, Redrive, Replay, Request, Subscriptions, Watch,
+    self, Find, Identify, List, Pause, Prune, Purge, Redrive, Replay, Request, Subscriptions, Watch,
 };
 use crate::control::view::Seen;
 use crate::control::{self, PublishOptions, Status, TraceQuery};
@@ -74,7 +74,6 @@ impl Socket {
             .route("/events/{event}", post(publish_event))
             .route(Watch::PATH, post(tail))
             .route(Subscriptions::PATH, post(answer::<Subscriptions>))
-            .route(Outbox::PATH, post(answer::<Outbox>))
             .route(Pause::PATH, post(answer::<Pause>))
             .route(Prune::PATH, post(answer::<Prune>))
             .route(Replay::PATH, post(answer::<Replay>))
@@ -125,9 +124,8 @@ impl Drop for Socket {
 
 async fn status(State(context): State<Context>) -> Response {
     let app = &context.app;
-    let asked = async { Ok((Subscriptions {}.answer(&app.brokers).await?, Outbox {}.answer(&app.brokers).await?)) };
-    let (subscriptions, outbox) = match asked.await {
-        Ok(answers) => answers,
+    let overview = match (Subscriptions {}).answer(&app.brokers).await {
+        Ok(overview) => overview,
         Err(error) => return refusal(&error).into_response(),
     };
     let (app, address) = (Arc::clone(app), context.address);
@@ -139,8 +137,7 @@ async fn status(State(context): State<Context>) -> Response {
             version: app.version_number(),
             ready: app.not_ready().is_none(),
             requests: app.requests.count(),
-            subscriptions,
-            outbox,
+            overview,
             telemetry: app.telemetry.stats(),
         })
     })
@@ -170,7 +167,7 @@ fn refusal(error: &requests::Error) -> ErrorBody {
         requests::Error::Broker(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         requests::Error::Prefix { .. } | requests::Error::Ambiguous { .. } => (StatusCode::BAD_REQUEST, "bad_id"),
         requests::Error::Declared(_) => (StatusCode::CONFLICT, "declared"),
-        requests::Error::Subscription { .. } | requests::Error::DeadLetter(_) | requests::Error::Carrier(_) => {
+        requests::Error::Subscription { .. } | requests::Error::DeadLetter { .. } | requests::Error::Carrier(_) => {
             (StatusCode::NOT_FOUND, "not_found")
         }
     };

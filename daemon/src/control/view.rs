@@ -1,5 +1,6 @@
 //! How do messages, dead letters and subscriptions look to programs? The JSON of the commands' `--json`, described in `docs/reference/json.md`.
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rohas_adapters::broker::{self, Status};
@@ -118,8 +119,52 @@ impl From<broker::Failure> for Failure {
 }
 
 /// The section of the settings that an adapter of this name has.
-fn section(adapter: &str) -> String {
+pub(crate) fn section(adapter: &str) -> String {
     if adapter.is_empty() { "adapter".to_owned() } else { format!("adapters.{adapter}") }
+}
+
+/// All subscriptions, and what waits to get to them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Overview {
+    /// By name.
+    pub(crate) subscriptions: Vec<Subscription>,
+    /// What waits for adapters that are not available, by adapter.
+    pub(crate) outbox: Vec<Backlog>,
+    /// Adapters whose subscriptions are missing above.
+    pub(crate) unavailable: Vec<Unavailable>,
+}
+
+/// A page of dead letters.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct DeadLetters {
+    /// Newest first.
+    pub(crate) dead_letters: Vec<DeadLetter>,
+    /// Adapters whose dead letters are missing above.
+    pub(crate) unavailable: Vec<Unavailable>,
+}
+
+/// An adapter that could not be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Unavailable {
+    /// Name of the adapter's section, `adapter` or `adapters.NAME`.
+    pub(crate) adapter: String,
+    pub(crate) reason: String,
+}
+
+impl Unavailable {
+    pub(crate) fn new(adapter: &str, error: &broker::Error) -> Self {
+        let reason = match error {
+            broker::Error::Unavailable(cause) => cause.clone(),
+            other => other.to_string(),
+        };
+        Self { adapter: section(adapter), reason }
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "[{}] is not available: {}", self.adapter, self.reason)
+    }
 }
 
 /// What requests have emitted and a broker could not take yet.

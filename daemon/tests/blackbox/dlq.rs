@@ -50,7 +50,7 @@ fn json_of(project: &Project, arguments: &[&str]) -> Value {
 }
 
 fn letters(project: &Project, arguments: &[&str]) -> Vec<Value> {
-    json_of(project, &[&["dlq", "list"], arguments].concat()).as_array().unwrap().clone()
+    json_of(project, &[&["dlq", "list"], arguments].concat())["dead_letters"].as_array().unwrap().clone()
 }
 
 /// The numbers of the events that were handled, in order.

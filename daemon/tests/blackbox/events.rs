@@ -264,7 +264,7 @@ fn a_loop_of_events_ends_at_the_hop_limit() {
     assert_eq!(project.journal_of(4).len(), 4);
     let dead = eventually("a dead letter", || {
         let listed: Value = serde_json::from_slice(&project.rohas(&["dlq", "list", "--json"]).stdout).ok()?;
-        listed.get(0).cloned()
+        listed["dead_letters"].get(0).cloned()
     });
     assert_eq!(dead["last"]["code"], "hop_limit", "{dead:#}");
     assert!(dead["last"]["message"].as_str().unwrap().contains("the limit is 4"), "{dead:#}");

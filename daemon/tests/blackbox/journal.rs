@@ -78,8 +78,9 @@ pub(crate) fn ok(project: &Project, arguments: &[&str]) -> String {
 }
 
 pub(crate) fn subscription(project: &Project, handler: &str) -> Value {
-    let all: Vec<Value> = serde_json::from_str(&ok(project, &["subscriptions", "list", "--json"])).unwrap();
-    all.into_iter().find(|subscription| subscription["handler"] == handler).unwrap()
+    let all: Value = serde_json::from_str(&ok(project, &["subscriptions", "list", "--json"])).unwrap();
+    let mut all = all["subscriptions"].as_array().unwrap().iter();
+    all.find(|subscription| subscription["handler"] == handler).unwrap().clone()
 }
 
 /// Waits until nothing waits for a handler or is in flight.

@@ -43,7 +43,7 @@ fn json_of(project: &Project, arguments: &[&str]) -> Value {
 /// The subscription of the event to that handler, if there is one.
 fn subscription(project: &Project, handler: &str) -> Option<Value> {
     let all = json_of(project, &["subscriptions", "list"]);
-    all.as_array().unwrap().iter().find(|subscription| subscription["handler"] == handler).cloned()
+    all["subscriptions"].as_array().unwrap().iter().find(|subscription| subscription["handler"] == handler).cloned()
 }
 
 fn publish(project: &Project, numbers: impl IntoIterator<Item = u32>) {
@@ -343,6 +343,47 @@ fn a_store_that_cannot_be_opened_is_named_with_a_remedy() {
         let said = complaint(&project.rohas(&arguments), 1);
         assert!(said.contains(".rohas/events"), "{said}");
     }
+}
+
+#[test]
+fn a_store_that_does_not_open_hides_no_other() {
+    let project = project(ROCKSDB);
+    let settings = std::fs::read_to_string(project.path().join("config/rohas.toml")).unwrap();
+    project.write("config/rohas.toml", &format!("{settings}[adapters.b]\ntype = \"rocksdb\"\npath = \".rohas/b\"\n"));
+    project.write(
+        "schema/all.ro",
+        "event Noted { payload: Json handler: [note, other] }\nevent Else { payload: Json adapter: b }\n",
+    );
+    publish(&project, [1]);
+    std::fs::remove_dir_all(project.path().join(".rohas/b")).unwrap();
+    std::fs::write(project.path().join(".rohas/b"), "not a directory").unwrap();
+
+    let listed = json_of(&project, &["subscriptions", "list"]);
+    assert_eq!(listed["subscriptions"].as_array().unwrap().len(), 2, "{listed}");
+    assert_eq!(listed["unavailable"][0]["adapter"], "adapters.b", "{listed}");
+    assert!(listed["unavailable"][0]["reason"].as_str().unwrap().contains(".rohas/b"), "{listed}");
+    let letters = json_of(&project, &["dlq", "list"]);
+    assert_eq!((&letters["dead_letters"], &letters["unavailable"]), (&json!([]), &listed["unavailable"]));
+    for arguments in [["subscriptions", "list"], ["dlq", "list"]] {
+        let shown = ok(&project, &arguments);
+        assert!(shown.contains("[adapters.b] is not available: "), "{shown}");
+    }
+    let shown = ok(&project, &["subscriptions", "pause", "Noted"]);
+    assert_eq!(shown, "paused Noted--note\npaused Noted--other\n");
+
+    for arguments in [["subscriptions", "prune"], ["dlq", "redrive"]] {
+        let said = complaint(&project.rohas(&[&arguments[..], &["--all"]].concat()), 1);
+        assert!(said.contains("[adapters.b] is not available"), "{said}");
+    }
+    for arguments in
+        [vec!["subscriptions", "pause", "Else"], vec!["dlq", "show", "0190"], vec!["events", "publish", "Else"]]
+    {
+        let said = complaint(&project.rohas(&arguments), 1);
+        assert!(said.contains(".rohas/b"), "{arguments:?}: {said}");
+    }
+    let checks: Value = serde_json::from_slice(&project.rohas(&["doctor", "--json"]).stdout).unwrap();
+    let mut bad = checks.as_array().unwrap().iter().filter(|check| check["verdict"] == "bad");
+    assert!(bad.any(|check| check["found"].as_str().unwrap().starts_with("[adapters.b] is not available")), "{checks}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::cli::desk::Desk;
 use crate::cli::{Failure, block_on};
 use crate::control::Status;
 use crate::control::requests::Subscriptions;
-use crate::control::view::Subscription;
+use crate::control::view::{Overview, Subscription};
 use crate::project::Project;
 
 /// All that concerns events; `status` is that of the daemon that runs the project.
@@ -24,11 +24,13 @@ pub(super) fn checks(project: &Project, settings: &Settings, status: Option<&Sta
     });
     let mut checks: Vec<Check> = stores.collect();
     match status {
-        Some(status) => checks.push(subscriptions(&status.subscriptions)),
-        None if Brokers::has_durable(settings) => checks.push(match stored(project) {
-            Ok(stored) => subscriptions(&stored),
-            Err(error) => Check::bad("subscriptions", error, "see the error; the path is `path` in [adapter]"),
-        }),
+        Some(status) => checks.extend(held(&status.overview)),
+        None if Brokers::has_durable(settings) => match stored(project) {
+            Ok(overview) => checks.extend(held(&overview)),
+            Err(error) => {
+                checks.push(Check::bad("subscriptions", error, "see the error; the path is `path` in [adapter]"));
+            }
+        },
         None => {}
     }
     checks
@@ -69,19 +71,26 @@ fn used(path: &Path) -> io::Result<u64> {
     fs::read_dir(path)?.try_fold(0, |sum, entry| Ok(sum + entry?.metadata()?.len()))
 }
 
-fn stored(project: &Project) -> Result<Vec<Subscription>, String> {
+fn stored(project: &Project) -> Result<Overview, String> {
     let asked = block_on(async {
         let desk = Desk::of(project.clone()).await?;
-        let subscriptions = desk.ask(Subscriptions {}).await?;
+        let overview = desk.ask(Subscriptions {}).await?;
         desk.close().await?;
-        Ok(subscriptions)
+        Ok(overview)
     });
     match asked {
-        Ok(Ok(subscriptions)) => Ok(subscriptions),
+        Ok(Ok(overview)) => Ok(overview),
         Ok(Err(Failure::Invalid(text))) => Err(text),
         Ok(Err(Failure::Failed(error))) => Err(format!("{error:#}")),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// What the stores hold, as far as they can be asked.
+fn held(overview: &Overview) -> Vec<Check> {
+    let remedy = "see the error; when the disk was full the store works again by itself once there is room";
+    let unavailable = overview.unavailable.iter().map(|missing| Check::bad("events", missing.to_string(), remedy));
+    unavailable.chain([subscriptions(&overview.subscriptions)]).collect()
 }
 
 fn subscriptions(all: &[Subscription]) -> Check {

@@ -6,9 +6,9 @@ use rohas_adapters::broker::{self, DeadLetterFilter};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Error, Request};
-use crate::brokers::Brokers;
-use crate::control::view::DeadLetter;
+use super::{Error, Request, unavailable};
+use crate::brokers::{Brokers, Gathered, patiently};
+use crate::control::view::{DeadLetter, DeadLetters, Unavailable};
 
 /// Fewer digits of an id would match by accident.
 const MIN_PREFIX: usize = 4;
@@ -35,6 +35,13 @@ pub(crate) struct Identify(pub(crate) Selection);
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Find(pub(crate) String);
 
+/// Dead letters, of those adapters that answered.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Ids {
+    pub(crate) ids: Vec<Uuid>,
+    pub(crate) unavailable: Vec<Unavailable>,
+}
+
 /// Hands dead letters to their handlers again; answers with those that moved.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Redrive(pub(crate) Vec<Uuid>);
@@ -45,19 +52,21 @@ pub(crate) struct Purge(pub(crate) Vec<Uuid>);
 
 impl Request for List {
     const PATH: &'static str = "/dead-letters/list";
-    type Answer = Vec<DeadLetter>;
+    type Answer = DeadLetters;
 
     async fn answer(self, brokers: &Brokers) -> Result<Self::Answer, Error> {
-        Ok(select(brokers, self.0).await?.into_iter().map(DeadLetter::from).collect())
+        let (letters, unavailable) = select(brokers, self.0).await;
+        Ok(DeadLetters { dead_letters: letters.into_iter().map(DeadLetter::from).collect(), unavailable })
     }
 }
 
 impl Request for Identify {
     const PATH: &'static str = "/dead-letters/ids";
-    type Answer = Vec<Uuid>;
+    type Answer = Ids;
 
     async fn answer(self, brokers: &Brokers) -> Result<Self::Answer, Error> {
-        Ok(select(brokers, self.0).await?.into_iter().map(|letter| letter.id).collect())
+        let (letters, unavailable) = select(brokers, self.0).await;
+        Ok(Ids { ids: letters.into_iter().map(|letter| letter.id).collect(), unavailable })
     }
 }
 
@@ -70,51 +79,48 @@ impl Request for Find {
         let range = Range::of(&prefix).ok_or_else(|| Error::Prefix { prefix: prefix.clone(), least: MIN_PREFIX })?;
         // The newest below the end of the range are the only ones that can be in it.
         let selection = Selection { before: range.after, limit: 2, ..Selection::default() };
-        let found = select(brokers, selection).await?;
+        let (found, unavailable) = select(brokers, selection).await;
         let mut found = found.into_iter().filter(|letter| letter.id >= range.first);
         match (found.next(), found.next()) {
             (Some(first), Some(second)) => Err(Error::Ambiguous { prefix, first: first.id, second: second.id }),
             (Some(letter), None) => Ok(letter.into()),
-            (None, _) => Err(Error::DeadLetter(prefix)),
+            (None, _) => Err(Error::DeadLetter { prefix, unavailable }),
         }
     }
 }
 
 impl Request for Redrive {
     const PATH: &'static str = "/dead-letters/redrive";
-    type Answer = Vec<Uuid>;
+    type Answer = Ids;
 
     async fn answer(self, brokers: &Brokers) -> Result<Self::Answer, Error> {
-        let mut moved = Vec::new();
-        for (_, broker) in brokers.all() {
-            moved.extend(broker.redrive(&self.0).await?);
-        }
-        Ok(moved)
+        Ok(Ids::from(brokers.gather(|broker| broker.redrive(&self.0)).await))
     }
 }
 
 impl Request for Purge {
     const PATH: &'static str = "/dead-letters/purge";
-    type Answer = Vec<Uuid>;
+    type Answer = Ids;
 
     async fn answer(self, brokers: &Brokers) -> Result<Self::Answer, Error> {
-        let mut gone = Vec::new();
-        for (_, broker) in brokers.all() {
-            gone.extend(broker.purge(&self.0).await?);
-        }
-        Ok(gone)
+        Ok(Ids::from(brokers.gather(|broker| broker.purge(&self.0)).await))
     }
 }
 
-async fn select(brokers: &Brokers, selection: Selection) -> Result<Vec<broker::DeadLetter>, Error> {
-    let filter = DeadLetterFilter { event: selection.event, handler: selection.handler, before: selection.before };
-    let mut letters = Vec::new();
-    for (_, broker) in brokers.all() {
-        letters.extend(broker.dead_letters(&filter, selection.limit).await?);
+impl From<Gathered<'_, Vec<Uuid>>> for Ids {
+    fn from(gathered: Gathered<'_, Vec<Uuid>>) -> Self {
+        let ids = gathered.found.into_iter().flat_map(|(_, ids)| ids).collect();
+        Self { ids, unavailable: unavailable(gathered.unavailable) }
     }
+}
+
+async fn select(brokers: &Brokers, selection: Selection) -> (Vec<broker::DeadLetter>, Vec<Unavailable>) {
+    let filter = DeadLetterFilter { event: selection.event, handler: selection.handler, before: selection.before };
+    let gathered = brokers.gather(|broker| patiently(broker.dead_letters(&filter, selection.limit))).await;
+    let mut letters: Vec<_> = gathered.found.into_iter().flat_map(|(_, letters)| letters).collect();
     letters.sort_by_key(|letter| Reverse(letter.id));
     letters.truncate(selection.limit);
-    Ok(letters)
+    (letters, unavailable(gathered.unavailable))
 }
 
 /// The ids that begin with the same digits.

@@ -7,17 +7,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rohas_adapters::broker::{self, Broker, Status};
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Request};
-use crate::brokers::Brokers;
-use crate::control::view::{Backlog, Subscription};
+use super::{Error, Request, elsewhere, unavailable};
+use crate::brokers::{Brokers, Gathered, patiently};
+use crate::control::view::{Backlog, Overview, Subscription, Unavailable};
 
-/// All subscriptions, by name.
+/// All subscriptions, and what waits in the outbox.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Subscriptions {}
-
-/// What waits in the outbox, by broker.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Outbox {}
 
 /// Stops or resumes the subscriptions of an event, or one of them; answers with their names.
 #[derive(Debug, Serialize, Deserialize)]
@@ -82,55 +78,56 @@ struct Held<'a> {
     status: Status,
 }
 
-/// The subscriptions of all brokers, by name.
-async fn held(brokers: &Brokers) -> Result<Vec<Held<'_>>, Error> {
-    let mut held = Vec::new();
-    for (adapter, broker) in brokers.all() {
-        held.extend(broker.status().await?.into_iter().map(|status| Held { adapter, broker, status }));
-    }
+/// The subscriptions of all brokers that answer, by name.
+async fn held(brokers: &Brokers) -> (Vec<Held<'_>>, Vec<(&str, broker::Error)>) {
+    let Gathered { found, unavailable } = brokers.gather(|broker| patiently(broker.status())).await;
+    let of_one = |(adapter, all): (_, Vec<Status>)| {
+        all.into_iter().map(move |status| Held { adapter, broker: brokers.named(adapter), status })
+    };
+    let mut held: Vec<_> = found.into_iter().flat_map(of_one).collect();
     held.sort_by(|one, other| one.status.subscription.cmp(&other.status.subscription));
-    Ok(held)
+    (held, unavailable)
 }
 
 /// Those of an event, or of one of its handlers; an error that names the known ones when there is none.
 async fn named<'a>(brokers: &'a Brokers, event: &str, handler: Option<&str>) -> Result<Vec<Held<'a>>, Error> {
-    let (found, others): (Vec<Held<'_>>, Vec<Held<'_>>) = held(brokers).await?.into_iter().partition(|held| {
+    let (held, missing) = held(brokers).await;
+    // Elsewhere the event can only have left something behind, which is not all that is meant.
+    if let Some((_, error)) = missing.iter().find(|(name, _)| *name == brokers.name(event)) {
+        return Err(error.clone().into());
+    }
+    let (found, others): (Vec<Held<'_>>, Vec<Held<'_>>) = held.into_iter().partition(|held| {
         let subscription = &held.status.subscription;
         *subscription.event == *event && handler.is_none_or(|handler| *subscription.handler == *handler)
     });
     if found.is_empty() {
         let wanted = handler.map_or_else(|| format!("of the event {event}"), |handler| format!("{event}--{handler}"));
-        return Err(Error::Subscription { wanted, known: known(&others) });
+        return Err(Error::Subscription { wanted, known: known(&others, &unavailable(missing)) });
     }
     Ok(found)
 }
 
-fn known(held: &[Held<'_>]) -> String {
-    if held.is_empty() {
-        return "there is none yet; `rohas dev` or `rohas run` makes those that the schema declares".to_owned();
-    }
+fn known(held: &[Held<'_>], unavailable: &[Unavailable]) -> String {
     let names: Vec<String> = held.iter().map(|held| held.status.subscription.to_string()).collect();
-    format!("there are {}", names.join(", "))
+    let known = match names.as_slice() {
+        [] => "there is none yet; `rohas dev` or `rohas run` makes those that the schema declares".to_owned(),
+        names => format!("there are {}", names.join(", ")),
+    };
+    known + &elsewhere(unavailable)
 }
 
 impl Request for Subscriptions {
     const PATH: &'static str = "/subscriptions";
-    type Answer = Vec<Subscription>;
+    type Answer = Overview;
 
     async fn answer(self, brokers: &Brokers) -> Result<Self::Answer, Error> {
         let now = SystemTime::now();
-        let held = held(brokers).await?;
-        Ok(held.iter().map(|held| Subscription::new(held.adapter, &held.status, now)).collect())
-    }
-}
-
-impl Request for Outbox {
-    const PATH: &'static str = "/outbox";
-    type Answer = Vec<Backlog>;
-
-    async fn answer(self, brokers: &Brokers) -> Result<Self::Answer, Error> {
-        let now = SystemTime::now();
-        Ok(brokers.backlogs().await?.iter().map(|backlog| Backlog::new(backlog, now)).collect())
+        let (held, missing) = held(brokers).await;
+        let subscriptions = held.iter().map(|held| Subscription::new(held.adapter, &held.status, now)).collect();
+        // Its store is among those that cannot be asked when it cannot.
+        let outbox = patiently(brokers.backlogs()).await.unwrap_or_default();
+        let outbox = outbox.iter().map(|backlog| Backlog::new(backlog, now)).collect();
+        Ok(Overview { subscriptions, outbox, unavailable: unavailable(missing) })
     }
 }
 

@@ -29,7 +29,7 @@ impl Watch {
     pub(crate) async fn begin(&self, brokers: &Brokers) -> Result<Seeing, Error> {
         let since = self.since.map(|since| UNIX_EPOCH + Duration::from_nanos(since));
         if let Some(event) = &self.event {
-            let broker = brokers.carrier(event).ok_or_else(|| Error::Carrier(event.clone()))?;
+            let broker = brokers.carrier(event)?.ok_or_else(|| Error::Carrier(event.clone()))?;
             return Ok(stream(broker.tail(Some(event), since).await?));
         }
         let mut tails = Vec::new();
