@@ -43,7 +43,7 @@ endurance: ## 200 reloads and 100 killed workers in a row (ROHAS_LONG=1); `make 
 	@scripts/endurance
 
 .PHONY: crash
-crash: ## the daemon, then its workers, killed 200 times under load; counts what was lost or doubled (nothing)
+crash: ## the daemon and its workers killed 200 times under load, 30 s of a full disk; counts what was lost or doubled (nothing)
 	@scripts/crash
 
 .PHONY: clean
