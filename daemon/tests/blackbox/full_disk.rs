@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::disk::SmallDisk;
-use crate::journal::{Handlers, ROCKSDB, get_ok, kill_daemon, notes, notes_of, project, stop, wait_until_finished};
+use crate::journal::{
+    Handlers, ROCKSDB, get_ok, kill_daemon, notes, notes_of, ok, project, stop, subscription, wait_until_finished,
+};
 use crate::support::{Daemon, Project, eventually};
 
 /// How long the disk stays full: `ROHAS_LONG=1` makes it 30 s.
@@ -136,6 +138,66 @@ fn what_was_acknowledged_before_the_disk_was_full_outlives_a_kill() {
 fn with_a_second_adapter(schema: &str) -> Project {
     let config = format!("{ROCKSDB}[adapters.small]\ntype = \"rocksdb\"\npath = \"disk/events\"\n");
     project(schema).file("config/rohas.toml", &config)
+}
+
+/// What `subscriptions list` shows of the outbox: nothing, or how many events wait for `small` and since how many milliseconds.
+fn outbox(project: &Project) -> Option<(u64, u64)> {
+    let listed: Value = serde_json::from_str(&ok(project, &["subscriptions", "list", "--json"])).unwrap();
+    let waiting = listed["outbox"].as_array().unwrap();
+    assert!(waiting.len() <= 1, "{listed}");
+    let waiting = waiting.first()?;
+    assert_eq!(waiting["adapter"], "adapters.small", "{listed}");
+    Some((waiting["length"].as_u64().unwrap(), waiting["age_ms"].as_u64().unwrap()))
+}
+
+#[test]
+fn while_the_disk_of_an_adapter_is_full_its_events_wait_in_the_outbox_and_are_then_handled_once_and_in_order() {
+    let project = with_a_second_adapter(
+        "
+        api Place { method: GET path: \"/place/{n}\" response: Json }
+        event Placed { payload: Json handler: [placed] adapter: small }
+        event Local { payload: Json handler: [local] retry: { attempts: 1 } }
+        event Forwarded { payload: Json handler: [forwarded] adapter: small }
+        ",
+    )
+    .api("place", PLACE)
+    .event("placed", "note('placed', event.payload['n'])")
+    .event("local", "note('local')\nstate.trigger_event('Forwarded', event.payload)")
+    .event("forwarded", "note('forwarded', event.payload)");
+    let disk = SmallDisk::mount(&project, "disk");
+    let mut daemon = disk.run(&project);
+    let mut load = Load::default();
+    load.place_some(&daemon);
+    notes_of(&project, "placed", 20);
+    disk.fill();
+    eventually("the outbox", || {
+        assert!(load.place(&daemon), "a request fails because the disk of an adapter is full");
+        daemon.output().contains("waits in the outbox").then_some(())
+    });
+    let (before, _) = outbox(&project).unwrap();
+    load.place_some(&daemon);
+    ok(&project, &["events", "publish", "Local", "1"]);
+    notes_of(&project, "local", 1);
+
+    let (length, age) = outbox(&project).unwrap();
+    assert_eq!(length, before + 20, "what a handler emits for an event does not wait there");
+    eventually("a greater age", || (outbox(&project)?.1 > age).then_some(()));
+    let shown = ok(&project, &["subscriptions", "list"]);
+    let line = format!("outbox: {length} for [adapters.small], which is not available; the oldest waits for ");
+    assert!(shown.contains(&line), "{shown}");
+    let line = shown.lines().find(|line| line.starts_with("[adapters.small] is not available: ")).unwrap();
+    assert!(line.contains("No space left on device"), "{shown}");
+
+    disk.free();
+    let count = load.acknowledged.len();
+    assert_eq!(notes_of(&project, "placed", count), load.acknowledged);
+    notes_of(&project, "forwarded", 1);
+    eventually("an empty outbox", || outbox(&project).is_none().then_some(()));
+    ["placed", "local", "forwarded"].into_iter().for_each(|handler| wait_until_finished(&project, handler));
+    assert_eq!(notes(&project, "placed"), load.acknowledged);
+    assert_eq!(notes(&project, "forwarded").len(), 1);
+    assert_eq!(subscription(&project, "local")["dead_letters"], 0, "it costs no attempt");
+    stop(&mut daemon);
 }
 
 #[test]
