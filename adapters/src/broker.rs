@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::envelope::Envelope;
@@ -161,7 +162,8 @@ pub trait Broker: Send + Sync + 'static {
     /// When the broker cannot be reached or refuses.
     async fn retire(&self, subscription: &Subscription) -> Result<(), Error>;
 
-    /// Stops (`true`) or resumes handing out, until changed again, over restarts where the broker is durable.
+    /// Stops (`true`) or resumes handing out, until changed again, over restarts where the broker is durable. Consumers see it by
+    /// [`Consumer::pauses`] before this returns.
     ///
     /// # Errors
     /// [`Error::Unknown`] for a subscription that does not exist, others when the broker fails.
@@ -244,6 +246,17 @@ pub trait Consumer: Send + Sync + 'static {
     /// # Errors
     /// When the broker fails; asking again is right. [`Error::Closed`] when there will be no more.
     async fn next(&self, limit: usize) -> Result<Vec<Delivery>, Error>;
+
+    /// Whether the subscription is paused, and every change of that: what was handed out before is the consumer's, which is to run
+    /// none of it and to [`Consumer::release`] it. Ends when the subscription does.
+    fn pauses(&self) -> watch::Receiver<bool>;
+
+    /// Messages that were handed out and did not run go back, by the tags of their deliveries. They are handed out again as they were, at the places
+    /// that they had. Nothing is written for that.
+    ///
+    /// # Errors
+    /// When the broker cannot take them; they then stay with the consumer, which tells again.
+    async fn release(&self, tags: &[u64]) -> Result<(), Error>;
 
     /// The messages were handled. Returns when that survives the end of this process, where the broker is durable.
     ///

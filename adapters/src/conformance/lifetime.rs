@@ -25,6 +25,27 @@ pub(super) async fn a_paused_subscription_waits_until_it_is_resumed(kit: &Kit<'_
     Ok(())
 }
 
+pub(super) async fn a_pause_reaches_those_who_hold_messages(kit: &Kit<'_>) -> Verdict {
+    let (_place, broker) = kit.open().await?;
+    let reader = kit.reader(&broker, "E", "h").await?;
+    let mut pauses = reader.consumer.pauses();
+    ensure!(!*pauses.borrow_and_update(), "it is paused");
+    broker.publish(numbered("E", 0..3)).await?;
+    let taken = reader.take(2).await?;
+    for paused in [true, false, true] {
+        broker.set_paused(&reader.subscription, paused).await?;
+        ensure_eq!(pauses.has_changed().ok(), Some(true));
+        ensure_eq!(*pauses.borrow_and_update(), paused);
+    }
+    let tags: Vec<u64> = taken.iter().map(|delivery| delivery.tag).collect();
+    reader.consumer.release(&tags).await?;
+    reader.quiet().await?;
+    ensure!(*kit.reader(&broker, "E", "h").await?.consumer.pauses().borrow(), "a new consumer does not see it");
+    broker.set_paused(&reader.subscription, false).await?;
+    ensure_eq!(data(&reader.take(3).await?), texts(0..3));
+    Ok(())
+}
+
 pub(super) async fn a_retired_subscription_keeps_what_it_has_and_gets_nothing(kit: &Kit<'_>) -> Verdict {
     let (_place, broker) = kit.open().await?;
     let reader = kit.reader(&broker, "E", "h").await?;

@@ -1,11 +1,12 @@
 //! In which order, and when, are messages handed out?
 
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::broker::Publication;
-use crate::conformance::kit::{Kit, Verdict, data, ensure, ensure_eq, later, numbered, publication, texts};
+use crate::broker::{Delivery, Publication};
+use crate::conformance::kit::{HISTORY, Kit, Verdict, data, ensure, ensure_eq, later, numbered, publication, texts};
 
 /// Longer than a broker takes to hand out what is due.
 const DELAY: Duration = Duration::from_millis(300);
@@ -50,6 +51,32 @@ pub(super) async fn a_message_put_back_with_a_delay_holds_up_no_other(kit: &Kit<
     reader.consumer.nack(&first, first.history, DELAY).await?;
     ensure_eq!(data(&reader.take(3).await?), texts([1, 2, 0]));
     Ok(())
+}
+
+pub(super) async fn what_is_released_comes_again_as_it_was_and_in_order(kit: &Kit<'_>) -> Verdict {
+    let (_place, broker) = kit.open().await?;
+    let reader = kit.reader(&broker, "E", "h").await?;
+    broker.publish(numbered("E", 0..9)).await?;
+    let first = reader.take(2).await?;
+    reader.consumer.nack(&first[0], HISTORY, Duration::ZERO).await?;
+    reader.consumer.nack(&first[1], HISTORY, Duration::from_millis(1)).await?;
+    let taken = reader.take(9).await?;
+    reader.ack(&taken[3]).await?;
+    let tags: Vec<u64> = taken.iter().rev().map(|delivery| delivery.tag).collect();
+    // One of them is finished.
+    reader.consumer.release(&tags).await?;
+    let status = reader.status(&broker).await?;
+    ensure_eq!((status.waiting, status.in_flight, status.delayed), (8, 0, 0));
+    let again = reader.take(8).await?;
+    // One that had been put back with a delay has no place among the others.
+    let in_order = data(&again).into_iter().filter(|text| text != "1");
+    ensure!(in_order.is_sorted(), "they come as {:?}", data(&again));
+    let known = |all: &[Delivery]| all.iter().map(|one| (one.envelope.id, one.history)).collect::<HashMap<_, _>>();
+    let mut expected = known(&taken);
+    expected.remove(&taken[3].envelope.id);
+    ensure_eq!(known(&again), expected);
+    reader.consumer.ack(&again).await?;
+    reader.quiet().await
 }
 
 pub(super) async fn a_delayed_publication_comes_when_it_is_due(kit: &Kit<'_>) -> Verdict {

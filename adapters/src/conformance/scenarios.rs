@@ -48,6 +48,7 @@ const SCENARIOS: &[Scenario] = scenarios! {
         a_message_put_back_comes_before_later_ones
         messages_put_back_in_any_order_come_in_the_old_one
         a_message_put_back_with_a_delay_holds_up_no_other
+        what_is_released_comes_again_as_it_was_and_in_order
         a_delayed_publication_comes_when_it_is_due
         delayed_publications_come_in_the_order_of_their_times
         a_time_that_has_passed_is_no_delay;
@@ -83,6 +84,7 @@ const SCENARIOS: &[Scenario] = scenarios! {
         a_handler_that_emits_as_much_as_it_consumes_goes_on;
     lifetime:
         a_paused_subscription_waits_until_it_is_resumed
+        a_pause_reaches_those_who_hold_messages
         a_retired_subscription_keeps_what_it_has_and_gets_nothing
         a_pruned_subscription_is_gone
         a_declared_subscription_is_not_pruned

@@ -76,9 +76,9 @@ impl Broker for Memory {
     }
 
     async fn subscribe(&self, subscription: &Subscription) -> Result<Arc<dyn Consumer>, Error> {
-        let (queue, arrived) = self.shared.state().subscribe(subscription);
+        let place = self.shared.state().subscribe(subscription);
         let (shared, subscription) = (Arc::clone(&self.shared), subscription.clone());
-        Ok(Arc::new(MemoryConsumer { shared, subscription, queue, arrived }))
+        Ok(Arc::new(MemoryConsumer { shared, subscription, place }))
     }
 
     async fn retire(&self, subscription: &Subscription) -> Result<(), Error> {

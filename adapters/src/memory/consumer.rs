@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use crate::broker::{Consumer, Delivery, Error, History, Obituary, Subscription};
-use crate::memory::state::{QueueId, Shared};
+use crate::memory::state::{Place, Shared};
 
 pub(super) struct MemoryConsumer {
     pub(super) shared: Arc<Shared>,
     pub(super) subscription: Subscription,
-    pub(super) queue: QueueId,
-    pub(super) arrived: Arc<Notify>,
+    pub(super) place: Place,
 }
 
 #[async_trait]
@@ -21,8 +20,8 @@ impl Consumer for MemoryConsumer {
     async fn next(&self, limit: usize) -> Result<Vec<Delivery>, Error> {
         loop {
             // Made before looking, so that whatever happens after that wakes it.
-            let arrived = self.arrived.notified();
-            let taken = self.shared.state().take(self.queue, limit.max(1));
+            let arrived = self.place.arrived.notified();
+            let taken = self.shared.state().take(self.place.queue, limit.max(1));
             let (deliveries, due) = taken.ok_or_else(|| Error::Closed(self.subscription.clone()))?;
             if !deliveries.is_empty() {
                 return Ok(deliveries);
@@ -37,18 +36,27 @@ impl Consumer for MemoryConsumer {
         }
     }
 
+    fn pauses(&self) -> watch::Receiver<bool> {
+        self.place.pauses.clone()
+    }
+
+    async fn release(&self, tags: &[u64]) -> Result<(), Error> {
+        self.shared.state().release(self.place.queue, tags);
+        Ok(())
+    }
+
     async fn ack(&self, deliveries: &[Delivery]) -> Result<(), Error> {
-        self.shared.state().ack(self.queue, deliveries);
+        self.shared.state().ack(self.place.queue, deliveries);
         Ok(())
     }
 
     async fn nack(&self, delivery: &Delivery, history: History, delay: Duration) -> Result<(), Error> {
-        self.shared.state().nack(self.queue, delivery.tag, history, delay);
+        self.shared.state().nack(self.place.queue, delivery.tag, history, delay);
         Ok(())
     }
 
     async fn dead_letter(&self, delivery: &Delivery, obituary: &Obituary) -> Result<(), Error> {
-        self.shared.state().dead_letter(self.queue, delivery.tag, obituary);
+        self.shared.state().dead_letter(self.place.queue, delivery.tag, obituary);
         Ok(())
     }
 }

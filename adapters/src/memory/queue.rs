@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::broker::{Delivery, History, Subscription};
@@ -73,7 +73,7 @@ pub(super) struct Queue {
     /// Whether the schema declares it: publishers pass it by otherwise.
     pub(super) declared: bool,
     /// Whether somebody paused it: nothing is handed out then.
-    pub(super) paused: bool,
+    pub(super) paused: watch::Sender<bool>,
     /// Wakes its consumers.
     pub(super) arrived: Arc<Notify>,
     /// Publishers who wait for room here, by the order of their arrival.
@@ -100,7 +100,7 @@ impl Queue {
         Self {
             subscription,
             declared: true,
-            paused: false,
+            paused: watch::Sender::new(false),
             arrived: Arc::default(),
             line: BTreeMap::new(),
             fresh: VecDeque::new(),
@@ -144,7 +144,7 @@ impl Queue {
 
     /// Hands out at most `limit` messages: those that were put back first.
     pub(super) fn take(&mut self, limit: usize) -> Vec<Delivery> {
-        if self.paused {
+        if self.is_paused() {
             return Vec::new();
         }
         let count = limit.min(self.waiting.items);
@@ -181,7 +181,7 @@ impl Queue {
 
     /// When the next one becomes due, of those that can be handed out then.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        if self.paused {
+        if self.is_paused() {
             return None;
         }
         let resting = self.resting.first_key_value().map(|((due, _), _)| *due);
@@ -191,7 +191,7 @@ impl Queue {
 
     /// Whether there is something to hand out.
     pub(super) fn is_ready(&self) -> bool {
-        !self.paused && self.waiting.items > 0
+        !self.is_paused() && self.waiting.items > 0
     }
 
     /// Wakes one consumer for messages that are there, or all of them when the time has changed at which they must look again.
@@ -207,6 +207,17 @@ impl Queue {
         let message = self.in_flight.remove(&tag)?;
         self.taken.remove(message.bytes);
         Some(message)
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        *self.paused.borrow()
+    }
+
+    /// Puts a message back that was handed out and did not run.
+    pub(super) fn release(&mut self, tag: u64) {
+        if let Some(message) = self.finish(tag) {
+            self.restore(message);
+        }
     }
 
     /// Puts a message back that was handed out.

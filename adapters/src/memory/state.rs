@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -46,6 +46,15 @@ pub(super) struct State {
     /// Those who look, by the number that they were given.
     pub(super) watchers: BTreeMap<u64, Watcher>,
     last_id: u64,
+}
+
+/// What a consumer has of its queue.
+pub(super) struct Place {
+    pub(super) queue: QueueId,
+    /// Wakes it.
+    pub(super) arrived: Arc<Notify>,
+    /// Whether the queue is paused.
+    pub(super) pauses: watch::Receiver<bool>,
 }
 
 /// A publisher in line.
@@ -217,7 +226,7 @@ impl State {
         }
     }
 
-    pub(super) fn subscribe(&mut self, subscription: &Subscription) -> (QueueId, Arc<Notify>) {
+    pub(super) fn subscribe(&mut self, subscription: &Subscription) -> Place {
         let id = self.find(subscription).unwrap_or_else(|| QueueId(self.next_id()));
         let topic = self.topics.entry(Arc::clone(&subscription.event)).or_default();
         if !topic.contains(&id) {
@@ -225,7 +234,7 @@ impl State {
         }
         let queue = self.queues.entry(id).or_insert_with(|| Queue::new(subscription.clone()));
         queue.declared = true;
-        (id, Arc::clone(&queue.arrived))
+        Place { queue: id, arrived: Arc::clone(&queue.arrived), pauses: queue.paused.subscribe() }
     }
 
     pub(super) fn retire(&mut self, subscription: &Subscription) {
@@ -242,7 +251,7 @@ impl State {
     pub(super) fn set_paused(&mut self, subscription: &Subscription, paused: bool) -> Result<(), Error> {
         let queue = self.find(subscription).and_then(|id| self.queues.get_mut(&id));
         let queue = queue.ok_or_else(|| Error::Unknown(subscription.clone()))?;
-        queue.paused = paused;
+        queue.paused.send_replace(paused);
         queue.wake(true);
         Ok(())
     }
@@ -291,6 +300,12 @@ impl State {
         queue.wake(!delay.is_zero());
     }
 
+    pub(super) fn release(&mut self, id: QueueId, tags: &[u64]) {
+        let Some(queue) = self.queues.get_mut(&id) else { return };
+        tags.iter().for_each(|tag| queue.release(*tag));
+        queue.wake(false);
+    }
+
     pub(super) fn dead_letter(&mut self, id: QueueId, tag: u64, obituary: &Obituary) {
         let Some(queue) = self.queues.get_mut(&id) else { return };
         let Some(message) = queue.finish(tag) else { return };
@@ -333,7 +348,7 @@ impl State {
         Status {
             subscription: queue.subscription.clone(),
             declared: queue.declared,
-            paused: queue.paused,
+            paused: queue.is_paused(),
             waiting: count(queue.waiting()),
             delayed: count(queue.delayed()),
             in_flight: count(queue.in_flight()),

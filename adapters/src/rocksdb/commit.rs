@@ -87,7 +87,7 @@ impl Effect {
                 cursor.put_back(position..position + 1);
             }
             Change::Returned(due) => drop(cursor.returned.insert(due)),
-            Change::Paused(paused) => cursor.paused = paused,
+            Change::Paused(paused) => drop(self.sub.paused.send_replace(paused)),
             Change::Retired(end) => cursor.end = Some(end),
             Change::Declared(end) => cursor.declare(end),
             Change::Rewound(runs) => runs.into_iter().for_each(|run| cursor.ready.insert(run)),

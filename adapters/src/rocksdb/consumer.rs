@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use tokio::sync::futures::Notified;
+use tokio::sync::watch;
+use tokio::task::yield_now;
 use uuid::Uuid;
 
 use super::codec::{duration_nanos, to_nanos};
@@ -21,6 +23,9 @@ use crate::envelope::Envelope;
 
 /// The clock may be set while somebody waits for a due time; it is looked at again after so long.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// So many of those that are released go back before others have a turn.
+const AT_ONCE: usize = 500;
 
 /// One consumer. Several of one subscription share its place.
 #[derive(Debug)]
@@ -46,7 +51,7 @@ impl RocksDbConsumer {
         if cursor.gone {
             return Err(self.closed());
         }
-        if cursor.paused {
+        if *self.sub.paused.borrow() {
             return Ok(Step::Wait(None));
         }
         if !cursor.returned.is_empty() {
@@ -200,6 +205,19 @@ impl Consumer for RocksDbConsumer {
                 Step::Wait(due) => wait(arrived, due).await,
             }
         }
+    }
+
+    fn pauses(&self) -> watch::Receiver<bool> {
+        self.sub.paused.subscribe()
+    }
+
+    async fn release(&self, tags: &[u64]) -> Result<(), Error> {
+        for tags in tags.chunks(AT_ONCE) {
+            self.sub.cursor().release(tags);
+            yield_now().await;
+        }
+        self.sub.arrived.notify_one();
+        Ok(())
     }
 
     async fn ack(&self, deliveries: &[Delivery]) -> Result<(), Error> {

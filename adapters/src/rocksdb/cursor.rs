@@ -30,7 +30,6 @@ pub(super) struct Cursor {
     pub(super) returned: BTreeSet<Due>,
     /// Handed out from there: the due time by the sequence number.
     pub(super) returned_in_flight: HashMap<u64, u64>,
-    pub(super) paused: bool,
     /// Nothing from here on is handed out. Set while the subscription is retired.
     pub(super) end: Option<u64>,
     /// It was pruned.
@@ -131,6 +130,18 @@ impl Cursor {
         for held in self.in_flight.within(range) {
             self.in_flight.remove(held.clone());
             self.ready.insert(held);
+        }
+    }
+
+    /// Those of these that are in flight are handed out again, as if they had not been.
+    pub(super) fn release(&mut self, tags: &[u64]) {
+        for &tag in tags {
+            let sequence = tag & !RETURNED_TAG;
+            if sequence == tag {
+                self.put_back(tag..tag + 1);
+            } else if let Some(due) = self.returned_in_flight.remove(&sequence) {
+                self.returned.insert((due, sequence));
+            }
         }
     }
 

@@ -171,9 +171,9 @@ impl Ledger {
             let mut cursor = sub.shared.cursor();
             let returned = sub.returned.iter().map(|(&sequence, row)| (row.due, sequence));
             cursor.reload(&sub.stored.progress, end, returned);
-            cursor.paused = sub.stored.paused;
             cursor.end = sub.stored.end;
             drop(cursor);
+            sub.shared.paused.send_replace(sub.stored.paused);
             sub.shared.arrived.notify_one();
         }
     }

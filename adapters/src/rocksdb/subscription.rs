@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::cursor::Cursor;
 use super::topic::Topic;
@@ -18,11 +18,20 @@ pub(super) struct Sub {
     cursor: Mutex<Cursor>,
     /// Rung by the writer when there is something to hand out.
     pub(super) arrived: Notify,
+    /// Whether somebody paused it: nothing is handed out then. The writer changes it, consumers look.
+    pub(super) paused: watch::Sender<bool>,
 }
 
 impl Sub {
     pub(super) fn new(number: u32, subscription: Subscription, topic: Arc<Topic>) -> Self {
-        Self { number, subscription, topic, cursor: Mutex::default(), arrived: Notify::new() }
+        Self {
+            number,
+            subscription,
+            topic,
+            cursor: Mutex::default(),
+            arrived: Notify::new(),
+            paused: watch::Sender::new(false),
+        }
     }
 
     pub(super) fn cursor(&self) -> MutexGuard<'_, Cursor> {

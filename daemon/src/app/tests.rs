@@ -14,6 +14,7 @@ use rohas_config::settings::Overrides;
 use rohas_handlers_host::load::Report;
 use rohas_handlers_host::{Completed, Finished, Host, HostError, Invocation, Outcome};
 use tempfile::TempDir;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::*;
@@ -122,6 +123,14 @@ impl Consumer for WitnessConsumer {
     async fn next(&self, limit: usize) -> Result<Vec<Delivery>, Error> {
         self.told.tell("consume", &self.subscription);
         self.consumer.next(limit).await
+    }
+
+    fn pauses(&self) -> watch::Receiver<bool> {
+        self.consumer.pauses()
+    }
+
+    async fn release(&self, tags: &[u64]) -> Result<(), Error> {
+        self.consumer.release(tags).await
     }
 
     async fn ack(&self, deliveries: &[Delivery]) -> Result<(), Error> {

@@ -197,3 +197,37 @@ fn a_full_store_answers_503_and_loses_nothing_that_was_acknowledged() {
     let expected: Vec<Value> = (0..acknowledged).chain([2000]).map(|n| json!([n])).collect();
     assert_eq!(notes_of(&project, "placed", acknowledged + 1), expected, "what was refused was not published");
 }
+
+#[test]
+fn a_pause_reaches_what_the_daemon_holds_and_nothing_is_lost_doubled_or_overtaken() {
+    let project = project(
+        "
+        api Place { method: GET path: \"/place\" response: Json }
+        event Placed { payload: Json handler: [placed] concurrency: 4 }
+        ",
+    )
+    .api("place", "for n in range(200): state.trigger_event('Placed', n, key=f'{n % 7}')\nreturn 1")
+    .event("placed", "note('begins', event.payload)\nawait wait_for('go')");
+    let daemon = project.run();
+    get_ok(&daemon, "/place");
+    notes_of(&project, "begins", 4);
+    eventually("that the daemon holds more than it runs", || {
+        (subscription(&project, "placed")["in_flight"].as_u64() > Some(100)).then_some(())
+    });
+    ok(&project, &["subscriptions", "pause", "Placed"]);
+    let counts = || {
+        let found = subscription(&project, "placed");
+        (found["waiting"].as_u64().unwrap(), found["in_flight"].as_u64().unwrap())
+    };
+    eventually("that what does not run goes back", || (counts() == (196, 4)).then_some(()));
+    project.write("go", "");
+    eventually("the end of what runs", || (counts() == (196, 0)).then_some(()));
+    notes_of(&project, "begins", 4);
+    ok(&project, &["subscriptions", "resume", "Placed"]);
+    let handled = notes_of(&project, "begins", 200);
+    wait_until_finished(&project, "placed");
+    for key in 0..7 {
+        let of_key = handled.iter().map(|note| note[0].as_u64().unwrap()).filter(|n| n % 7 == key);
+        assert_eq!(of_key.collect::<Vec<_>>(), (key..200).step_by(7).collect::<Vec<_>>());
+    }
+}

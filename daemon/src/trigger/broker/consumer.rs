@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use rohas_adapters::broker::{Consumer, Delivery, Error, Subscription};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -24,10 +24,13 @@ pub(super) async fn run<R: Runner>(
     stop: CancellationToken,
 ) {
     let mut stopped = pin!(stop.cancelled());
-    let mut pump = Pump::new(subscription, consumer, runner.quarantine(), &stop);
+    let mut pump = Pump::new(subscription, Arc::clone(&consumer), runner.quarantine(), &stop);
     let mut attempts = FuturesUnordered::new();
+    let mut pauses = consumer.pauses();
+    let mut paused = *pauses.borrow_and_update();
     loop {
-        let bounds = runner.rules().map(|rules| (rules.concurrency, rules.buffer_size));
+        let rules = if paused { None } else { runner.rules() };
+        let bounds = rules.map(|rules| (rules.concurrency, rules.buffer_size));
         let concurrency = bounds.map(|(concurrency, _)| concurrency);
         if let Some((concurrency, buffer_size)) = bounds {
             // Looked up for all that begin in this turn.
@@ -45,15 +48,21 @@ pub(super) async fn run<R: Runner>(
         let step = tokio::select! {
             biased;
             () = stopped.as_mut() => break,
+            now = changed(&mut pauses) => Step::Paused(now),
             Some(ended) = attempts.next() => Step::Ended(ended),
             acked = resolved(&mut pump.acking) => Step::Acked(acked),
             Some(settled) = pump.settling.next() => Step::Settled(settled),
+            tags = resolved(&mut pump.releasing) => Step::Released(tags),
             fetched = resolved(&mut pump.fetching) => Step::Fetched(fetched),
             permit = resolved(&mut pump.quarantining) => Step::Alone(permit),
             () = resolved(&mut pump.extending) => Step::Due,
             () = until(wake) => Step::Due,
         };
         match step {
+            Step::Paused(now) => {
+                paused = now;
+                if paused { pump.pause() } else { pump.resume() }
+            }
             Step::Ended(ended) => {
                 pump.ended(ended, runner.rules());
                 // What has ended together is acked together.
@@ -63,6 +72,7 @@ pub(super) async fn run<R: Runner>(
             }
             Step::Acked(acked) => pump.acked(&acked),
             Step::Settled(settled) => pump.settled(settled),
+            Step::Released(tags) => pump.released(&tags),
             Step::Fetched(Ok(deliveries)) => pump.fetched(deliveries),
             Step::Fetched(Err(Error::Closed(_))) => break,
             Step::Fetched(Err(error)) => pump.fetch_failed(&error),
@@ -77,18 +87,30 @@ pub(super) async fn run<R: Runner>(
             Some(ended) = attempts.next() => pump.ended(ended, runner.rules()),
             acked = resolved(&mut pump.acking) => pump.acked(&acked),
             Some(settled) = pump.settling.next() => pump.settled(settled),
+            tags = resolved(&mut pump.releasing) => pump.released(&tags),
         }
     }
 }
 
 /// What the loop wakes for.
 enum Step {
+    /// Somebody has paused (`true`) or resumed the subscription.
+    Paused(bool),
     Ended(Ended),
     Acked(Vec<Delivery>),
     Settled(Settled),
+    Released(Vec<u64>),
     Fetched(Result<Vec<Delivery>, Error>),
     Alone(Option<OwnedSemaphorePermit>),
     Due,
+}
+
+/// Waits until it changes. It does not any more once the subscription is gone.
+async fn changed(pauses: &mut watch::Receiver<bool>) -> bool {
+    match pauses.changed().await {
+        Ok(()) => *pauses.borrow_and_update(),
+        Err(_gone) => std::future::pending().await,
+    }
 }
 
 async fn until(wake: Option<Instant>) {

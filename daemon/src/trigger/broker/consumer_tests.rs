@@ -10,7 +10,7 @@ use rohas_adapters::broker::{History, Obituary};
 use rohas_adapters::{Envelope, TraceContext};
 use rohas_config::schema::model::Backoff;
 use rohas_handlers_host::{HandlerError, HostError};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -42,6 +42,7 @@ struct Stage {
     /// Attempts wait for it when there is one.
     gate: Option<Notify>,
     arrived: Notify,
+    pauses: watch::Sender<bool>,
 }
 
 impl Stage {
@@ -115,6 +116,19 @@ impl Consumer for Fake {
                 None => self.0.arrived.notified().await,
             }
         }
+    }
+
+    fn pauses(&self) -> watch::Receiver<bool> {
+        self.0.pauses.subscribe()
+    }
+
+    async fn release(&self, tags: &[u64]) -> Result<(), Error> {
+        tokio::task::yield_now().await;
+        // A tag is the name in bytes; those of this file have one.
+        let mut names: Vec<String> =
+            tags.iter().map(|tag| char::from(u8::try_from(*tag).unwrap()).to_string()).collect();
+        names.sort();
+        self.0.told("release", &names.join(" "))
     }
 
     async fn ack(&self, deliveries: &[Delivery]) -> Result<(), Error> {
@@ -216,12 +230,21 @@ struct Run {
 
 impl Run {
     fn start(script: Script, lease: Option<Duration>, gate: bool) -> Self {
+        Self::start_at(script, (lease, gate, false))
+    }
+
+    fn start_paused(script: Script) -> Self {
+        Self::start_at(script, (None, false, true))
+    }
+
+    fn start_at(script: Script, (lease, gate, paused): (Option<Duration>, bool, bool)) -> Self {
         let stage = Arc::new(Stage {
             script: Mutex::new(script),
             begun: Instant::now(),
             lease,
             gate: gate.then(Notify::new),
             arrived: Notify::new(),
+            pauses: watch::Sender::new(paused),
         });
         let rules = DeliveryRules {
             attempts: 3,
@@ -449,4 +472,67 @@ async fn suspects_whose_turn_has_not_come_go_back_at_a_drain() {
     assert_eq!(run.end().await, ["nack a after 0 attempts for 0s", "nack b after 0 attempts for 0s"]);
     drop(elsewhere);
     assert_eq!(quarantine.available_permits(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_lets_nothing_begin_and_gives_back_what_has_not_run() {
+    let source = [deliveries("a b c", Some("k")), deliveries("d e f g h", None)].into();
+    let script = Script { source, failures: vec![("release", 2)], ..Script::default() };
+    let run = Run::start(script, Some(Duration::from_secs(30)), true);
+    run.stage.wait_for("run f").await;
+    run.stage.pauses.send_replace(true);
+    run.stage.wait_for("release b c g h").await;
+    run.stage.gate.as_ref().unwrap().notify_waiters();
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let released = "release b c g h";
+    assert_eq!(run.stage.done()[..4], ["run a", "run d", "run e", "run f"]);
+    assert_eq!(run.stage.done()[4..], [released, "ack a d e f", released, released], "nothing is left to extend");
+    run.stage.pauses.send_replace(false);
+    run.stage.script().source.push_back(deliveries("b c", Some("k")));
+    run.stage.arrived.notify_one();
+    run.stage.wait_for("run b").await;
+    run.stage.gate.as_ref().unwrap().notify_one();
+    run.stage.wait_for("run c").await;
+    run.stage.gate.as_ref().unwrap().notify_one();
+    run.stage.wait_for("ack c").await;
+    run.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_another_attempt_when_a_pause_begins_waits_on_and_keeps_its_lane() {
+    let source = [deliveries("a b", Some("k"))].into();
+    let outcomes = vec![("a", retry(Duration::from_secs(5)))];
+    let run = Run::start(Script { source, outcomes, ..Script::default() }, None, false);
+    run.stage.wait_for("run a").await;
+    run.stage.pauses.send_replace(true);
+    run.stage.wait_for("release b").await;
+    run.stage.script().source.push_back(deliveries("b", Some("k")));
+    run.stage.arrived.notify_one();
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(run.stage.done(), ["run a", "release b"]);
+    run.stage.pauses.send_replace(false);
+    run.stage.wait_for("ack b").await;
+    assert_eq!(run.end().await[2..], ["run a", "ack a", "run b", "ack b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_begins_paused_takes_nothing() {
+    let run = Run::start_paused(Script { source: [deliveries("a", None)].into(), ..Script::default() });
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(run.stage.done(), [] as [&str; 0]);
+    run.stage.pauses.send_replace(false);
+    run.stage.wait_for("ack a").await;
+    run.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_leaves_the_turn_of_suspects_to_other_subscriptions() {
+    let run = Run::start(Script { source: [suspects("a b")].into(), ..Script::default() }, None, true);
+    run.stage.wait_for("run a").await;
+    run.stage.pauses.send_replace(true);
+    run.stage.wait_for("release b").await;
+    run.stage.gate.as_ref().unwrap().notify_one();
+    run.stage.wait_for("ack a").await;
+    assert_eq!(run.quarantine.available_permits(), 1);
+    run.end().await;
 }

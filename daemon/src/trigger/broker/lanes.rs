@@ -163,6 +163,24 @@ impl<T: Entry, I: Ord + Copy> Lanes<T, I> {
         self.running
     }
 
+    /// Takes out what has not run yet. What has runs again in its lane, before anything of its key that comes now.
+    pub(super) fn take_new(&mut self, is_new: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut taken = Vec::new();
+        for queue in [&mut self.ready, &mut self.aside] {
+            let (new, tried): (VecDeque<T>, VecDeque<T>) = queue.drain(..).partition(&is_new);
+            *queue = tried;
+            taken.extend(new);
+        }
+        let heads = taken.len();
+        taken.extend(self.behind.values_mut().flat_map(|behind| behind.drain(..)));
+        for key in taken[..heads].iter().filter_map(Entry::key) {
+            self.behind.remove(key);
+        }
+        self.held -= taken.len();
+        self.bytes -= taken.iter().map(Entry::size).sum::<usize>();
+        taken
+    }
+
     /// Takes out everything that does not run.
     pub(super) fn clear(&mut self) -> Vec<T> {
         let mut idle: Vec<T> = self.ready.drain(..).collect();

@@ -29,9 +29,9 @@ impl Leases {
     }
 
     /// A delivery is finished or its broker's again.
-    pub(super) fn release(&mut self, delivery: &Delivery) {
+    pub(super) fn release(&mut self, tag: u64) {
         if self.lease.is_some() {
-            self.held.remove(&delivery.tag);
+            self.held.remove(&tag);
         }
     }
 

@@ -32,6 +32,11 @@ impl Message {
         Self { delivery, trial, first: None, obituary: None, pause: FIRST_PAUSE, quarantine: None }
     }
 
+    /// Whether it is as it arrived.
+    pub(super) fn is_new(&self) -> bool {
+        self.obituary.is_none() && self.trial == Trial::new(self.delivery.history)
+    }
+
     /// The pause after a broker that cannot take it; the next one is longer.
     pub(super) fn next_pause(&mut self) -> Duration {
         let pause = self.pause;

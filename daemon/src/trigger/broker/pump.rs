@@ -42,6 +42,8 @@ pub(super) struct Pump {
     handled: Vec<Delivery>,
     /// All that was handled since the broker was last told.
     pub(super) acking: Option<BoxFuture<'static, Vec<Delivery>>>,
+    /// What goes back as it came, because nothing is to run now. Nothing is fetched meanwhile, so that none overtakes it.
+    pub(super) releasing: Option<BoxFuture<'static, Vec<u64>>>,
     /// What goes back or is given up.
     pub(super) settling: FuturesUnordered<BoxFuture<'static, Settled>>,
     pub(super) extending: Option<BoxFuture<'static, ()>>,
@@ -89,6 +91,7 @@ impl Pump {
             fetch_outage: None,
             handled: Vec::new(),
             acking: None,
+            releasing: None,
             settling: FuturesUnordered::new(),
             extending: None,
             suspects,
@@ -141,6 +144,12 @@ impl Pump {
         }
     }
 
+    /// Others may have their turn: nothing is to begin here.
+    fn leave_quarantine(&mut self) {
+        self.quarantining = None;
+        self.permit = None;
+    }
+
     /// The turn of the next suspect has come.
     pub(super) fn quarantine(&mut self, permit: Option<OwnedSemaphorePermit>) {
         self.permit = permit;
@@ -150,10 +159,38 @@ impl Pump {
     pub(super) fn fetch(&mut self, concurrency: usize, buffer_size: usize) {
         let paused = self.fetch_outage.is_some_and(|(until, _)| until > Instant::now());
         let room = self.lanes.room(concurrency).min(buffer_size.saturating_sub(self.lanes.held()));
-        if room > 0 && !paused && self.fetching.is_none() {
+        if room > 0 && !paused && self.fetching.is_none() && self.releasing.is_none() {
             let consumer = Arc::clone(&self.consumer);
             self.fetching = Some(async move { consumer.next(room).await }.boxed());
         }
+    }
+
+    /// Nothing begins until [`Pump::resume`]. What has not run goes back; what waits for another attempt waits on, and what
+    /// runs ends.
+    pub(super) fn pause(&mut self) {
+        // Dropping it loses none.
+        self.fetching = None;
+        self.leave_quarantine();
+        // Under way, it has taken all that there was: nothing is fetched before it ends.
+        if self.releasing.is_some() {
+            return;
+        }
+        let new = self.lanes.take_new(Message::is_new);
+        if new.is_empty() {
+            return;
+        }
+        let tags = new.iter().map(|message| message.delivery.tag).collect();
+        let releasing =
+            release_until_taken(Arc::clone(&self.consumer), tags, self.subscription.clone(), self.stop.clone());
+        self.releasing = Some(releasing.boxed());
+    }
+
+    pub(super) fn resume(&mut self) {
+        self.ask_for_quarantine();
+    }
+
+    pub(super) fn released(&mut self, tags: &[u64]) {
+        tags.iter().for_each(|tag| self.leases.release(*tag));
     }
 
     pub(super) fn fetched(&mut self, deliveries: Vec<Delivery>) {
@@ -303,8 +340,7 @@ impl Pump {
         self.draining = true;
         self.stop.cancel();
         self.fetching = None;
-        self.quarantining = None;
-        self.permit = None;
+        self.leave_quarantine();
         for message in self.lanes.clear() {
             if message.obituary.is_some() { self.bury(message) } else { self.put_back(message) }
         }
@@ -312,12 +348,12 @@ impl Pump {
 
     /// Whether the broker has not been told of everything yet.
     pub(super) fn is_finishing(&self) -> bool {
-        !self.handled.is_empty() || self.acking.is_some() || !self.settling.is_empty()
+        !self.handled.is_empty() || self.acking.is_some() || self.releasing.is_some() || !self.settling.is_empty()
     }
 
     /// The message is the broker's again.
     fn release(&mut self, delivery: &Delivery) {
-        self.leases.release(delivery);
+        self.leases.release(delivery.tag);
         if !self.draining {
             self.lanes.finish(delivery);
         }
@@ -341,6 +377,30 @@ async fn ack_until_taken(
             return deliveries;
         }
         tracing::warn!(%subscription, count, %error, "messages could not be acked; they are acked again until they are");
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = stop.cancelled() => {}
+        }
+        pause = longer(pause);
+    }
+}
+
+/// Gives messages back that did not run, until the broker takes them. Once `stop` is cancelled it is tried one last time.
+async fn release_until_taken(
+    consumer: Arc<dyn Consumer>,
+    tags: Vec<u64>,
+    subscription: Subscription,
+    stop: CancellationToken,
+) -> Vec<u64> {
+    let (count, mut pause) = (tags.len(), FIRST_PAUSE);
+    loop {
+        let last = stop.is_cancelled();
+        let Err(error) = consumer.release(&tags).await else { return tags };
+        if last {
+            tracing::warn!(%subscription, count, %error, "messages could not be put back; they come again after a restart");
+            return tags;
+        }
+        tracing::warn!(%subscription, count, %error, "messages could not be put back; it is tried until they are");
         tokio::select! {
             () = sleep(pause) => {}
             () = stop.cancelled() => {}
