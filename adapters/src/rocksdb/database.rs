@@ -2,8 +2,7 @@
 
 use std::fs;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::path::Path;
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction,
@@ -157,59 +156,6 @@ impl Database {
         iterator.status()?;
         let found = iterator.item().filter(|(found, _)| found.starts_with(prefix));
         Ok(found.map(|(key, value)| (key.to_vec(), value.to_vec())))
-    }
-}
-
-/// The database as everybody finds it: open, or not to be used now.
-#[derive(Debug)]
-pub(super) struct Slot {
-    path: PathBuf,
-    /// Guards the database against being closed while it is used. The writer alone changes it; everybody else holds it for one read or sync.
-    state: RwLock<State>,
-}
-
-#[derive(Debug)]
-enum State {
-    Open(Database),
-    /// A write failed for this reason; the writer is about to open it again.
-    Down(String),
-    Closed,
-}
-
-impl Slot {
-    pub(super) fn new(path: PathBuf, database: Database) -> Self {
-        Self { path, state: RwLock::new(State::Open(database)) }
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(super) fn with<T>(&self, use_it: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, Fault> {
-        match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
-            State::Open(database) => use_it(database),
-            State::Down(cause) => Err(Fault::Down(cause.clone())),
-            State::Closed => Err(Fault::Closed),
-        }
-    }
-
-    /// Why it cannot be used now, if so.
-    pub(super) fn check(&self) -> Result<(), Fault> {
-        self.with(|_| Ok(()))
-    }
-
-    pub(super) fn set_open(&self, database: Database) {
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = State::Open(database);
-    }
-
-    /// Closes the database after a failure.
-    pub(super) fn set_down(&self, cause: String) {
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = State::Down(cause);
-    }
-
-    /// Closes the database for good.
-    pub(super) fn close(&self) {
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = State::Closed;
     }
 }
 

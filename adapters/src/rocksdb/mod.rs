@@ -30,6 +30,7 @@ mod retention;
 mod room;
 mod rows;
 mod shared;
+mod slot;
 mod spans;
 mod subscription;
 mod syncer;

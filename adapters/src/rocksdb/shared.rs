@@ -6,10 +6,11 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::Options;
 use super::command::{Command, Inbox, Reply};
-use super::database::{Database, Slot};
+use super::database::Database;
 use super::error::{Fault, closed};
 use super::ledger::Ledger;
 use super::room::Room;
+use super::slot::Slot;
 use super::topic::Topic;
 use crate::broker::Error;
 
