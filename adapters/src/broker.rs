@@ -197,7 +197,7 @@ pub trait Broker: Send + Sync + 'static {
     /// When the broker cannot be reached.
     async fn status(&self) -> Result<Vec<Status>, Error>;
 
-    /// Dead letters, newest first, at most `limit`.
+    /// Dead letters, newest first, at most `limit`, and less than 8 MiB of them before the last one: fewer than `limit` may be a part, an empty answer is the end.
     ///
     /// # Errors
     /// When the broker cannot be reached.

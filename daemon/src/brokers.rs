@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::error;
+use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -81,8 +82,12 @@ impl Brokers {
 
     #[cfg(test)]
     pub(crate) fn only(broker: Arc<dyn Broker>) -> Self {
-        let brokers = [(String::new(), broker)].into();
-        Self { brokers, names: RwLock::default(), outbox: None, missing: HashMap::new() }
+        Self::these([(String::new(), broker)])
+    }
+
+    #[cfg(test)]
+    pub(crate) fn these<const N: usize>(brokers: [(String, Arc<dyn Broker>); N]) -> Self {
+        Self { brokers: brokers.into(), names: RwLock::default(), outbox: None, missing: HashMap::new() }
     }
 
     /// Takes over which event goes where.
@@ -172,15 +177,13 @@ impl Brokers {
         Ok(())
     }
 
-    /// Writes what is still to be written. Called once, when nobody consumes or publishes any more.
+    /// Writes what is still to be written, to each of them whatever happens to others. Called once, when nobody consumes or publishes any more.
     ///
     /// # Errors
-    /// When something could not be written.
-    pub(crate) async fn close(&self) -> Result<(), Error> {
-        for (_, broker) in self.all() {
-            broker.close().await?;
-        }
-        Ok(())
+    /// When something could not be written; the error names every adapter to which that happened.
+    pub(crate) async fn close(&self) -> Result<(), CloseError> {
+        let closing = self.all().into_iter().map(|(name, broker)| async move { (name, broker.close().await) });
+        CloseError::of(join_all(closing).await)
     }
 
     /// All brokers by their names, in that order.
@@ -297,6 +300,29 @@ pub(crate) enum OpenError {
     Outbox(#[from] Error),
 }
 
+/// Adapters, by the names of [`Brokers::all`], that could not be closed cleanly, and why.
+#[derive(Debug, thiserror::Error)]
+pub(crate) struct CloseError(Vec<(String, Error)>);
+
+impl CloseError {
+    fn of(outcomes: Vec<(&str, Result<(), Error>)>) -> Result<(), Self> {
+        let failed = outcomes.into_iter().filter_map(|(name, outcome)| Some((name.to_owned(), outcome.err()?)));
+        let failed: Vec<_> = failed.collect();
+        if failed.is_empty() { Ok(()) } else { Err(Self(failed)) }
+    }
+}
+
+impl fmt::Display for CloseError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, error)) in self.0.iter().enumerate() {
+            let separator = if index > 0 { "; " } else { "" };
+            let section = if name.is_empty() { "adapter" } else { "adapters." };
+            write!(formatter, "{separator}[{section}{name}] was not closed cleanly: {error}")?;
+        }
+        Ok(())
+    }
+}
+
 /// All adapters by name; the empty name is `[adapter]`.
 fn adapters(settings: &Settings) -> impl Iterator<Item = (String, &Adapter)> {
     let named = settings.adapters.iter().map(|(name, adapter)| (name.clone(), adapter));
@@ -361,6 +387,18 @@ mod tests {
         let letters = List(Selection { limit: 10, ..Selection::default() }).answer(&brokers).await.unwrap();
         assert_eq!(letters.unavailable, overview.unavailable);
         assert_eq!(Redrive(Vec::new()).answer(&brokers).await.unwrap().unavailable, overview.unavailable);
+    }
+
+    #[test]
+    fn every_adapter_that_was_not_closed_cleanly_is_named() {
+        let failed = |cause: &str| Err(Error::Unavailable(cause.to_owned()));
+        let outcomes = vec![("", failed("no space")), ("memory", Ok(())), ("other", failed("no disk"))];
+        assert_eq!(
+            CloseError::of(outcomes).unwrap_err().to_string(),
+            "[adapter] was not closed cleanly: the broker is not available: no space; \
+             [adapters.other] was not closed cleanly: the broker is not available: no disk"
+        );
+        assert!(CloseError::of(vec![("", Ok(()))]).is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -69,6 +69,8 @@ pub(crate) enum Error {
 /// Pauses between tries to publish where there is no room now, or nobody to take it.
 const FIRST_ROOM_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_ROOM_PAUSE: Duration = Duration::from_millis(500);
+/// A broker has so long to answer, however late it is asked.
+const LEAST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs a handler and publishes what it emits. When this returns `Ok`, every emit is where its broker keeps it.
 pub(crate) async fn run(work: Work<'_>, brokers: &Brokers, recorder: &mut Recorder) -> Result<Reply, Error> {
@@ -145,7 +147,7 @@ async fn publish_all(
 async fn try_until(broker: &dyn Broker, publications: &[Publication], deadline: Instant) -> Result<(), broker::Error> {
     let mut pause = FIRST_ROOM_PAUSE;
     loop {
-        match broker.try_publish(publications.to_vec()).await {
+        match in_time(broker.try_publish(publications.to_vec()), deadline).await {
             Err(broker::Error::Full { .. } | broker::Error::Unavailable(_)) if Instant::now() + pause < deadline => {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_ROOM_PAUSE);
@@ -153,6 +155,17 @@ async fn try_until(broker: &dyn Broker, publications: &[Publication], deadline: 
             outcome => return outcome,
         }
     }
+}
+
+/// The outcome of a try, if it comes until the deadline or soon. What is given up may still be published; it is known by its ids when it comes again.
+async fn in_time(
+    trying: impl Future<Output = Result<(), broker::Error>>,
+    deadline: Instant,
+) -> Result<(), broker::Error> {
+    // A handler that took all its time leaves none to its broker.
+    let end = deadline.max(Instant::now() + LEAST_PATIENCE);
+    let tried = tokio::time::timeout_at(end, trying).await;
+    tried.unwrap_or_else(|_elapsed| Err(broker::Error::Unavailable("it does not answer".to_owned())))
 }
 
 impl Error {
@@ -220,5 +233,23 @@ fn host_status(error: &HostError) -> Status {
         HostError::NotLoaded(_) | HostError::NoLongerLoads(_) | HostError::TooLarge(_) => Status::Failed,
         HostError::Busy => Status::Busy,
         HostError::Closed => Status::Cancelled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broker_that_does_not_answer_is_given_up_at_the_deadline_and_has_some_time_behind_it() {
+        let start = Instant::now();
+        let unanswered = in_time(std::future::pending(), start + Duration::from_secs(30)).await;
+        assert!(matches!(unanswered, Err(broker::Error::Unavailable(_))), "{unanswered:?}");
+        assert_eq!(start.elapsed(), Duration::from_secs(30));
+        let late = async {
+            tokio::time::sleep(LEAST_PATIENCE / 2).await;
+            Ok(())
+        };
+        in_time(late, start).await.unwrap();
     }
 }

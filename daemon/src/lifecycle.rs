@@ -61,6 +61,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Brokers(#[from] brokers::OpenError),
     #[error(transparent)]
+    Close(#[from] brokers::CloseError),
+    #[error(transparent)]
     Broker(#[from] rohas_adapters::broker::Error),
     #[error("cannot watch the project")]
     Watch(#[from] notify::Error),
@@ -368,7 +370,7 @@ async fn drain(plan: &Plan, reloader: Reloader<'_>, signals: &mut Signals, telem
         () = tokio::time::sleep_until(ended_by) => tracing::warn!("workers or connections did not end in time"),
         () = signals.stop() => return Ok(()),
     }
-    brokers.close().await?;
+    let closed = brokers.close().await;
     telemetry.shutdown()?;
-    Ok(())
+    Ok(closed?)
 }

@@ -10,6 +10,9 @@ use crate::broker::{DeadLetter, DeadLetterFilter, Failure, Subscription};
 use crate::memory::Options;
 use crate::memory::queue::Load;
 
+/// What one call lists takes up no more memory than this and one more of them.
+const MAX_BYTES: usize = 8 << 20;
+
 /// All dead letters of a broker.
 #[derive(Default)]
 pub(super) struct DeadLetters {
@@ -55,7 +58,7 @@ impl DeadLetters {
         self.lists.iter().find(|(_, list)| list.letters.contains_key(id)).map(|(subscription, _)| subscription)
     }
 
-    /// Newest first.
+    /// Newest first, at most `limit` and about [`MAX_BYTES`].
     pub(super) fn list(&self, filter: &DeadLetterFilter, limit: usize) -> Vec<DeadLetter> {
         let before = filter.before.unwrap_or(Uuid::max());
         let matching = self.lists.iter().filter(|(subscription, _)| matches(filter, subscription));
@@ -63,7 +66,13 @@ impl DeadLetters {
             .flat_map(|(_, list)| list.letters.range(..before).rev().take(limit).map(|(_, letter)| letter))
             .collect();
         found.sort_unstable_by_key(|letter| Reverse(letter.id));
-        found.into_iter().take(limit).cloned().collect()
+        let mut before = 0;
+        let fitting = found.into_iter().take(limit).take_while(|letter| {
+            let fits = before < MAX_BYTES;
+            before += bytes(letter);
+            fits
+        });
+        fitting.cloned().collect()
     }
 
     pub(super) fn count(&self, subscription: &Subscription) -> usize {

@@ -37,7 +37,7 @@ impl Builder<'_> {
             Command::Ack { sub, tags, reply } => self.ack(&sub, tags, reply),
             Command::Nack { sub, back, reply } => self.nack(&sub, back, reply),
             Command::Dead { sub, tag, id, value, reply } => self.bury(&sub, tag, (id, &value), reply),
-            Command::Skip { sub, from, to, reply } => self.skip(&sub, from, to, reply),
+            Command::Skip { sub, from, to, end, reply } => self.skip(&sub, (from, to, end), reply),
             Command::Subscribe { subscription, reply } => self.subscribe(&subscription, reply),
             Command::Retire { subscription, reply } => self.retire(&subscription, reply),
             Command::Pause { subscription, paused, reply } => self.pause(&subscription, paused, reply),
@@ -93,7 +93,7 @@ impl Builder<'_> {
         self.put(DUE, &due_key(key), &value);
     }
 
-    /// Publishes what is due: at most as many rows as a block holds. The first of those that are left is the next one.
+    /// Publishes what is due: at most about as much as a block holds. The first of those that are left is the next one.
     pub(super) fn publish_due(&mut self) -> Result<(), Fault> {
         let Some(first) = self.ledger.next_due.filter(|(due, _)| *due <= self.commit.wall) else { return Ok(()) };
         let mut rows = Vec::new();
@@ -255,10 +255,10 @@ impl Builder<'_> {
         self.commit.written.push(Answer::Done(reply));
     }
 
-    fn skip(&mut self, sub: &Arc<Sub>, from: u64, to: Option<u64>, reply: Reply<u64>) {
+    fn skip(&mut self, sub: &Arc<Sub>, (from, to, end): (u64, Option<u64>, u64), reply: Reply<u64>) {
         let Some(stored) = self.ledger.subs.get_mut(&sub.number) else { return answer(reply, Ok(0)) };
         let topic = &self.ledger.topics[stored.topic];
-        let to = to.or_else(|| topic.spans.end_of(from)).unwrap_or(topic.next);
+        let to = to.or_else(|| topic.spans.end_of(from)).unwrap_or(end).min(end).max(from);
         let count = stored.stored.progress.finish(from..to);
         self.touch_sub(sub.number);
         self.effect(

@@ -66,11 +66,13 @@ pub(super) enum Command {
         value: Vec<u8>,
         reply: Reply<()>,
     },
-    /// Passes over messages of the log that cannot be read, up to `to` or the end of their span.
+    /// Passes over messages of the log that cannot be read: up to `to`, or else to the end of their span, and no further than `end`, because
+    /// what was published behind it later can be read.
     Skip {
         sub: Arc<Sub>,
         from: u64,
         to: Option<u64>,
+        end: u64,
         reply: Reply<u64>,
     },
     Subscribe {

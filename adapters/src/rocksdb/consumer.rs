@@ -12,12 +12,12 @@ use uuid::Uuid;
 use super::codec::{duration_nanos, to_nanos};
 use super::command::{Back, Command};
 use super::cursor::{Due, RETURNED_TAG};
-use super::database::RETURNED;
+use super::database::{Database, RETURNED};
 use super::error::Fault;
 use super::rows::{DeadHead, ReturnedHead, decode_message, encode_message, returned_key};
 use super::shared::Shared;
 use super::subscription::Sub;
-use super::topic::Found;
+use super::topic::{Found, PAGE_BYTES};
 use crate::broker::{Consumer, Delivery, Error, History, Obituary};
 use crate::envelope::Envelope;
 
@@ -94,20 +94,21 @@ impl RocksDbConsumer {
 
     async fn read_log(&self, position: u64) -> Result<(), Error> {
         let topic = Arc::clone(&self.sub.topic);
+        let end = topic.end();
         match self.shared.read(move |database| topic.read(database, position)).await? {
             Found::Page(page) => {
                 self.sub.cursor().page = page;
                 Ok(())
             }
-            Found::Unreadable(cause, next) => self.skip(position, next, &cause).await,
-            Found::Gone(next) => self.skip(position, next, "it is not there").await,
+            Found::Unreadable(cause, next) => self.skip((position, next, end), &cause).await,
+            Found::Gone(next) => self.skip((position, Some(next), end), "it is not there").await,
         }
     }
 
     /// Passes over what cannot be read: the messages behind it are worth more than waiting for ever.
-    async fn skip(&self, from: u64, to: Option<u64>, cause: &str) -> Result<(), Error> {
+    async fn skip(&self, (from, to, end): (u64, Option<u64>, u64), cause: &str) -> Result<(), Error> {
         let sub = Arc::clone(&self.sub);
-        let lost = self.shared.ask(|reply| Command::Skip { sub, from, to, reply }).await?;
+        let lost = self.shared.ask(|reply| Command::Skip { sub, from, to, end, reply }).await?;
         tracing::error!(
             path = %self.shared.slot.path().display(),
             subscription = %self.sub.subscription,
@@ -121,12 +122,7 @@ impl RocksDbConsumer {
 
     async fn read_returned(&self, due: Vec<Due>) -> Result<Vec<Delivery>, Error> {
         let number = self.sub.number;
-        let rows = self.shared.read(move |database| {
-            let rows = due.into_iter();
-            rows.map(|due| Ok((due, database.get(RETURNED, &returned_key(number, due))?)))
-                .collect::<Result<Vec<_>, _>>()
-        });
-        let rows = rows.await?;
+        let rows = self.shared.read(move |database| read_rows(database, number, due)).await?;
         let (readable, damaged) = decode_rows(rows);
         if !damaged.is_empty() {
             self.pass_over(damaged).await?;
@@ -163,8 +159,26 @@ impl RocksDbConsumer {
     }
 }
 
+/// A message that was put back, as it is stored; `None` when it was finished meanwhile.
+type Stored = (Due, Option<Vec<u8>>);
+
+/// The rows of these, as many of them as make up a page.
+fn read_rows(database: &Database, number: u32, due: Vec<Due>) -> Result<Vec<Stored>, Fault> {
+    let mut rows = Vec::new();
+    let mut bytes = 0;
+    for due in due {
+        if bytes >= PAGE_BYTES {
+            break;
+        }
+        let row = database.get(RETURNED, &returned_key(number, due))?;
+        bytes += row.as_ref().map_or(0, Vec::len);
+        rows.push((due, row));
+    }
+    Ok(rows)
+}
+
 /// Messages that had been put back, and the tags of those that are damaged. Rows that are gone were finished meanwhile.
-fn decode_rows(rows: Vec<(Due, Option<Vec<u8>>)>) -> (Vec<(Due, Delivery)>, Vec<u64>) {
+fn decode_rows(rows: Vec<Stored>) -> (Vec<(Due, Delivery)>, Vec<u64>) {
     let (mut readable, mut damaged) = (Vec::with_capacity(rows.len()), Vec::new());
     for (due, value) in rows {
         let Some(value) = value else { continue };

@@ -10,16 +10,23 @@ use super::error::Fault;
 use super::rows::{DeadHead, decode_message};
 use crate::broker::{DeadLetter, DeadLetterFilter};
 
-/// At most `limit`, newest first. One that cannot be read is reported and passed over.
+/// What one call lists takes up no more memory than this and one more of them.
+const MAX_BYTES: usize = 8 << 20;
+
+/// At most `limit` and about [`MAX_BYTES`], newest first. One that cannot be read is reported and passed over.
 pub(super) fn list(database: &Database, filter: &DeadLetterFilter, limit: usize) -> Result<Vec<DeadLetter>, Fault> {
     let mut letters = Vec::new();
+    let mut bytes = 0;
     let before = filter.before.map(Uuid::into_bytes);
     database.scan_back(DEAD, before.as_ref().map(|id| &id[..]), |key, value| {
-        if letters.len() >= limit {
+        if letters.len() >= limit || bytes >= MAX_BYTES {
             return Ok(ControlFlow::Break(()));
         }
         match read(key, value) {
-            Some(letter) if matches(filter, &letter) => letters.push(letter),
+            Some(letter) if matches(filter, &letter) => {
+                bytes += value.len();
+                letters.push(letter);
+            }
             Some(_) => {}
             None => tracing::error!(key = ?key, "a dead letter of the event store cannot be read and is passed over"),
         }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::block::MAX_MESSAGES;
+use super::block::{MAX_BYTES, MAX_MESSAGES};
 use super::cursor::Due;
 use super::database::{DUE, Database};
 use super::error::Fault;
@@ -19,12 +19,13 @@ pub(super) struct Row {
     pub(super) message: Option<(u64, Envelope)>,
 }
 
-/// Reads from `first` on what is due at `now`, at most a block of it. Returns the first row that is left.
+/// Reads from `first` on what is due at `now`, at most about as much as a block holds. Returns the first row that is left.
 pub(super) fn read(database: &Database, first: Due, now: u64, rows: &mut Vec<Row>) -> Result<Option<Due>, Fault> {
     let mut next = None;
+    let mut bytes = 0;
     database.scan(DUE, (&due_key(first), None), |key, value| {
         let key = split_due(key).ok_or_else(|| damaged("the key of a message that is not yet due"))?;
-        if key.0 > now || rows.len() == MAX_MESSAGES {
+        if key.0 > now || rows.len() == MAX_MESSAGES || bytes >= MAX_BYTES {
             next = Some(key);
             return Ok(ControlFlow::Break(()));
         }
@@ -35,6 +36,7 @@ pub(super) fn read(database: &Database, first: Due, now: u64, rows: &mut Vec<Row
                 "a message of the event store that is due now cannot be read and is passed over; restore the directory from a backup to get it back"
             );
         }
+        bytes += value.len() as u64;
         rows.push(Row { key, message, bytes: value.len() as u64 });
         Ok(ControlFlow::Continue(()))
     })?;

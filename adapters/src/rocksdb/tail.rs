@@ -93,13 +93,15 @@ impl Source {
                 self.ahead = page.messages.into_iter().skip(skip).collect();
                 Ok(None)
             }
-            Found::Unreadable(_, next) | Found::Gone(next) => {
-                let next = next.unwrap_or(end).max(self.next + 1);
-                let missed = next - self.next;
-                self.next = next;
-                Ok(Some(missed))
-            }
+            Found::Unreadable(_, next) => Ok(Some(self.miss(next.unwrap_or(end)))),
+            Found::Gone(next) => Ok(Some(self.miss(next))),
         }
+    }
+
+    /// Goes on at `next`. Returns how many lie before it.
+    fn miss(&mut self, next: u64) -> u64 {
+        let next = next.max(self.next + 1);
+        next - std::mem::replace(&mut self.next, next)
     }
 }
 

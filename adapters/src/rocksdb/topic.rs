@@ -12,7 +12,7 @@ use super::rows::{log_key, position};
 use crate::envelope::Envelope;
 
 /// A reader gets about so many bytes at once.
-const PAGE_BYTES: usize = 1 << 20;
+pub(super) const PAGE_BYTES: usize = 1 << 20;
 const PAGE_MESSAGES: usize = 2_000;
 
 /// One event's log, as consumers see it.
@@ -54,10 +54,10 @@ impl Page {
 pub(super) enum Found {
     /// Messages, the wanted one first or among them.
     Page(Page),
-    /// The block with the wanted message cannot be read, for this reason. Where the next one begins, if there is one.
+    /// The block with the wanted message cannot be read, for this reason. Where the next one begins, if that is known.
     Unreadable(String, Option<u64>),
-    /// There is none at this position any more. Where the next one begins, if there is one.
-    Gone(Option<u64>),
+    /// There is none at this position any more. Where the next one begins, or behind all that were there when it was looked for.
+    Gone(u64),
 }
 
 impl Topic {
@@ -112,6 +112,8 @@ impl Topic {
 
     /// Reads the block with `wanted` and those behind it from the database.
     pub(super) fn read(&self, database: &Database, wanted: u64) -> Result<Found, Fault> {
+        // Before looking: what is published meanwhile is there and must not be taken for gone.
+        let end = self.end();
         let prefix = self.number.to_be_bytes();
         let key = log_key(self.number, wanted);
         let found = match database.at_or_before(LOG, &prefix, &key) {
@@ -125,8 +127,8 @@ impl Topic {
             (wanted < first + count || block::head(&value).is_none()).then_some(first)
         });
         match start {
-            Some(first) => self.read_page(database, first),
-            None => Ok(Found::Gone(self.first_at(database, wanted)?)),
+            Some(first) => self.read_page(database, first, end),
+            None => Ok(Found::Gone(self.first_at(database, wanted)?.unwrap_or(end))),
         }
     }
 
@@ -141,7 +143,7 @@ impl Topic {
         Ok(first)
     }
 
-    fn read_page(&self, database: &Database, first: u64) -> Result<Found, Fault> {
+    fn read_page(&self, database: &Database, first: u64, end: u64) -> Result<Found, Fault> {
         let mut page = Page { first, ..Page::default() };
         let mut bytes = 0;
         let mut unreadable = None;
@@ -167,7 +169,7 @@ impl Topic {
             (Err(fault), _) if fault.is_damage() => Ok(Found::Unreadable(fault.to_string(), None)),
             (Err(fault), _) => Err(fault),
             (Ok(()), Some(why)) => Ok(Found::Unreadable(why, self.first_at(database, first + 1)?)),
-            (Ok(()), None) => Ok(Found::Gone(self.first_at(database, first)?)),
+            (Ok(()), None) => Ok(Found::Gone(self.first_at(database, first)?.unwrap_or(end))),
         }
     }
 }

@@ -136,7 +136,7 @@ pub(super) fn run(common: &Common, command: Command) -> Outcome {
 
 async fn list(desk: &Desk, arguments: ListArguments) -> Outcome {
     let ListArguments { event, handler, limit, json } = arguments;
-    let page = desk.ask(List(Selection { event, handler, limit, before: None })).await?;
+    let page = newest(desk, Selection { event, handler, limit, before: None }).await?;
     if json {
         return print_json(&page);
     }
@@ -149,6 +149,21 @@ async fn list(desk: &Desk, arguments: ListArguments) -> Outcome {
     }
     unavailable.iter().for_each(|unavailable| outln!("{}", render::line(&unavailable.to_string())));
     Ok(())
+}
+
+/// The dead letters of a selection, asked for in as many parts as they come in.
+async fn newest(desk: &Desk, mut selection: Selection) -> Result<DeadLetters, Failure> {
+    let most = selection.limit;
+    let mut found = Vec::new();
+    loop {
+        selection.limit = most - found.len();
+        let DeadLetters { dead_letters, unavailable } = desk.ask(List(selection.clone())).await?;
+        selection.before = dead_letters.last().map(|last| last.id);
+        found.extend(dead_letters);
+        if selection.before.is_none() || found.len() >= most {
+            return Ok(DeadLetters { dead_letters: found, unavailable });
+        }
+    }
 }
 
 fn row(letter: &DeadLetter) -> [String; 6] {

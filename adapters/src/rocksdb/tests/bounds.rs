@@ -1,7 +1,9 @@
 //! Does the store stay within its bounds without losing what is not handled?
 
 use super::*;
-use crate::broker::Error;
+use crate::broker::{DeadLetterFilter, Error};
+use crate::rocksdb::command::Command;
+use crate::rocksdb::due;
 
 fn small(path: &Path) -> Options {
     Options { max_bytes: 100_000, dedupe: Duration::ZERO, ..options(path) }
@@ -102,4 +104,76 @@ async fn delayed_messages_and_dead_letters_count_and_free_their_room() {
     let letters = store.dead_letters(&Default::default(), 1).await.unwrap();
     store.purge(&[letters[0].id]).await.unwrap();
     store.try_publish(vec![publication("E", &text)]).await.unwrap();
+}
+
+/// More than half of what is read at once.
+fn large() -> String {
+    "x".repeat(600_000)
+}
+
+#[tokio::test]
+async fn what_is_due_enters_in_parts_of_bounded_size() {
+    let directory = directory();
+    let store = open(directory.path());
+    let due = SystemTime::now() + Duration::from_secs(3600);
+    let late = || Publication { due: Some(due), ..publication("E", &large()) };
+    store.publish((0..5).map(|_| late()).collect()).await.unwrap();
+    let mut parts = Vec::new();
+    let mut next = Some((0, 0));
+    while let Some(first) = next {
+        let mut rows = Vec::new();
+        next = store.shared.slot.with(|database| due::read(database, first, u64::MAX, &mut rows)).unwrap();
+        parts.push(rows.len());
+    }
+    assert_eq!(parts, [2, 2, 1]);
+}
+
+#[tokio::test]
+async fn what_was_put_back_comes_in_parts_of_bounded_size() {
+    let directory = directory();
+    let store = open(directory.path());
+    let consumer = subscribe(&store, "E", "a").await;
+    for _ in 0..5 {
+        publish(&store, "E", &[&large()]).await;
+    }
+    for delivery in take(&consumer, 5).await {
+        consumer.nack(&delivery, History::default(), Duration::from_nanos(1)).await.unwrap();
+    }
+    let mut parts = Vec::new();
+    for _ in 0..3 {
+        parts.push(tokio::time::timeout(PATIENCE, consumer.next(100)).await.unwrap().unwrap().len());
+    }
+    assert_eq!(parts, [2, 2, 1]);
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_in_parts_of_bounded_size() {
+    let directory = directory();
+    let store = open(directory.path());
+    let consumer = subscribe(&store, "E", "a").await;
+    for _ in 0..20 {
+        publish(&store, "E", &[&large()]).await;
+        let delivery = take(&consumer, 1).await.remove(0);
+        consumer.dead_letter(&delivery, &obituary()).await.unwrap();
+    }
+    let first = store.dead_letters(&DeadLetterFilter::default(), 100).await.unwrap();
+    assert_eq!(first.len(), 14, "8 MiB and the one that passes them");
+    let before = first.last().map(|letter| letter.id);
+    let rest = store.dead_letters(&DeadLetterFilter { before, ..Default::default() }, 100).await.unwrap();
+    assert_eq!(rest.len(), 6);
+}
+
+#[tokio::test]
+async fn what_is_published_while_a_gap_is_passed_over_is_handed_out() {
+    let directory = directory();
+    let store = open(directory.path());
+    let consumer = subscribe(&store, "E", "a").await;
+    publish(&store, "E", &["unreadable"]).await;
+    let end = store.shared.topics()[0].end();
+    publish(&store, "E", &["published meanwhile"]).await;
+    let sub = store.shared.ask(|reply| Command::Subscribe { subscription: subscription("E", "a"), reply }).await;
+    let sub = sub.unwrap();
+    let lost = store.shared.ask(|reply| Command::Skip { sub, from: 0, to: None, end, reply }).await;
+    assert_eq!(lost.unwrap(), 1);
+    assert_eq!(data(&take(&consumer, 1).await), ["published meanwhile"]);
 }
