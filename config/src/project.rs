@@ -96,6 +96,8 @@ pub enum HandlerKind {
     WebSocket,
     /// A request or connection, before its handler.
     Middleware,
+    /// A request, after its handler. The function is optional.
+    After,
 }
 
 impl HandlerKind {
@@ -107,7 +109,7 @@ impl HandlerKind {
             Self::Event => "src/handlers/events",
             Self::Cron => "src/handlers/cron",
             Self::WebSocket => "src/handlers/websockets",
-            Self::Middleware => MIDDLEWARES,
+            Self::Middleware | Self::After => MIDDLEWARES,
         }
     }
 
@@ -119,7 +121,7 @@ impl HandlerKind {
             Self::Event => "event",
             Self::Cron => "cron",
             Self::WebSocket => "ws",
-            Self::Middleware => "middleware",
+            Self::Middleware | Self::After => "middleware",
         }
     }
 }
@@ -172,6 +174,18 @@ pub fn handlers(schema: &Schema, language: Language) -> Vec<HandlerDecl> {
         }
     }
     list.finish()
+}
+
+/// What middlewares do after a handler: one optional function in the file of each, whose absence is no fault.
+#[must_use]
+pub fn afters(schema: &Schema, language: Language) -> Vec<HandlerDecl> {
+    let middlewares = handlers(schema, language).into_iter().filter(|handler| handler.kind == HandlerKind::Middleware);
+    let after = |middleware: HandlerDecl| HandlerDecl {
+        kind: HandlerKind::After,
+        functions: functions(language, HandlerKind::After, &middleware.owner),
+        ..middleware
+    };
+    middlewares.map(after).collect()
 }
 
 /// The file of a handler: the first candidate that exists, relative to the root.
@@ -258,8 +272,10 @@ fn functions(language: Language, kind: HandlerKind, declared: &str) -> Vec<Strin
         }
         (_, HandlerKind::Event | HandlerKind::WebSocket) => vec![format!("handle_{name}"), name],
         (Language::TypeScript, HandlerKind::Middleware) => vec![format!("{name}Middleware"), format!("handle_{name}")],
+        (Language::TypeScript, HandlerKind::After) => vec![format!("{name}After")],
         (Language::TypeScript, _) => vec![format!("handle{declared}"), format!("handle_{declared}")],
         (Language::Python | Language::Rust, HandlerKind::Middleware) => vec![format!("{snake}_middleware")],
+        (Language::Python | Language::Rust, HandlerKind::After) => vec![format!("{snake}_after")],
         (Language::Python | Language::Rust, _) => vec![format!("handle_{snake}")],
     }
 }

@@ -5,7 +5,7 @@
 use std::{fs, path::Path};
 
 use rohas_config::{
-    project::{HandlerKind, Language, handlers, resolve},
+    project::{HandlerKind, Language, afters, handlers, resolve},
     schema::{self, Checked, Code, Context},
 };
 
@@ -100,6 +100,23 @@ fn other_directories_are_looked_at_unless_the_file_belongs_to_another_handler() 
     };
     assert_eq!(file_of(HandlerKind::Api, "Auth"), None);
     assert_eq!(file_of(HandlerKind::Cron, "DailyCleanup"), Some("src/handlers/daily_cleanup.py".into()));
+}
+
+#[test]
+fn what_a_middleware_does_after_a_handler_is_in_its_own_file() {
+    let project = project(&ALL);
+    let schema = check(project.path(), false).schema.unwrap();
+    let middlewares: Vec<_> = handlers(&schema, Language::Python)
+        .into_iter()
+        .filter(|handler| handler.kind == HandlerKind::Middleware)
+        .collect();
+    let afters = afters(&schema, Language::Python);
+    assert!(!afters.is_empty() && afters.len() == middlewares.len());
+    for (after, middleware) in afters.iter().zip(&middlewares) {
+        assert_eq!((after.kind, &after.owner), (HandlerKind::After, &middleware.owner));
+        assert_eq!(after.candidates, middleware.candidates);
+        assert_eq!(after.functions, [format!("{}_after", middleware.name)]);
+    }
 }
 
 #[test]

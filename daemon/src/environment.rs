@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rohas_config::settings::Overrides;
 
@@ -14,6 +15,7 @@ pub(crate) fn surroundings() -> io::Result<Surroundings> {
         executable: std::env::current_exe()?.canonicalize()?,
         virtual_env: std::env::var_os("VIRTUAL_ENV").filter(|path| !path.is_empty()).map(PathBuf::from),
         path: std::env::var_os("PATH"),
+        pushes: Arc::new(()),
     })
 }
 

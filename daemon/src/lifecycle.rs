@@ -333,7 +333,7 @@ enum Kept {
 /// Whether a handler that loads now would no longer do so.
 fn breaks_more(current: &Version, next: &Version) -> bool {
     let broken = |version: &Version, report: &Report| -> Vec<String> {
-        let failed = version.handlers.iter().zip(&report.handlers).filter(|(_, loaded)| !loaded.ok);
+        let failed = version.handlers.iter().zip(&report.handlers).filter(|(_, loaded)| loaded.is_broken());
         failed.map(|(handler, _)| format!("{:?} {} {}", handler.kind, handler.owner, handler.name)).collect()
     };
     let before = broken(current, &current.host.report());

@@ -131,7 +131,9 @@ impl Sound {
     /// The handlers that this version of the daemon runs.
     pub(crate) fn handlers(&self) -> Vec<HandlerDecl> {
         let runs = |handler: &HandlerDecl| matches!(handler.kind, HandlerKind::Api | HandlerKind::Event);
-        project::handlers(&self.schema, self.settings.project.language).into_iter().filter(runs).collect()
+        let language = self.settings.project.language;
+        let handlers = project::handlers(&self.schema, language);
+        handlers.into_iter().chain(project::afters(&self.schema, language)).filter(runs).collect()
     }
 
     /// What the schema declares and this version of the daemon does not run.

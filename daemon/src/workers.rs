@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rohas_codegen::python::{ClassPath, event_class, request_class};
+use rohas_codegen::python::{ClassPath, connection_class, event_class, message_class, request_class};
 use rohas_config::project::{HandlerDecl, HandlerKind, resolve};
 use rohas_config::schema::Schema;
 use rohas_config::schema::model::Type;
 use rohas_config::settings::Settings;
-use rohas_handlers_host::load::{HandlerSpec, Kind, Load};
+use rohas_handlers_host::PushSink;
+use rohas_handlers_host::load::{ClassSpec, HandlerSpec, Kind, Load};
 use rohas_handlers_host::python::{self, Candidates, Interpreter};
 use rohas_handlers_host::worker::{Options, Pool, StartError};
 use tokio_util::task::TaskTracker;
@@ -30,6 +31,8 @@ pub(crate) struct Surroundings {
     pub(crate) virtual_env: Option<PathBuf>,
     /// `PATH`
     pub(crate) path: Option<std::ffi::OsString>,
+    /// Where to take what handlers do to WebSocket connections.
+    pub(crate) pushes: Arc<dyn PushSink>,
 }
 
 /// Why the handlers could not be brought up.
@@ -89,6 +92,7 @@ pub(crate) async fn start(
         threads: u32::from(settings.python.threads.get()),
         development,
         events: sound.schema.events.keys().cloned().collect(),
+        websockets: sound.schema.websockets.keys().cloned().collect(),
         handlers: specs,
     };
     let options = Options {
@@ -99,6 +103,7 @@ pub(crate) async fn start(
         drain: settings.server.drain_grace,
         memory_limit: settings.python.memory_limit.map(|limit| limit.as_u64()),
         recycle_after: settings.python.recycle_after.map(std::num::NonZero::get),
+        pushes: Arc::clone(&surroundings.pushes),
     };
     let pool = Pool::start(options, &load, tracker).await?;
     Ok((Arc::new(pool), handlers))
@@ -106,33 +111,64 @@ pub(crate) async fn start(
 
 /// What a worker is told of a handler; `None` for one whose declaration is not in the schema.
 fn spec(root: &Path, schema: &Schema, handler: &HandlerDecl) -> Option<HandlerSpec> {
+    let common = common_spec(root, handler);
+    Some(match handler.kind {
+        HandlerKind::Api => {
+            let api = schema.apis.get(&handler.owner)?;
+            HandlerSpec {
+                class: Some(class_spec(request_class(api))),
+                path_params: api.path.params().map(str::to_owned).collect(),
+                body: api.body.as_ref().map(type_json),
+                query: api.query.as_ref().map(|record| type_json(&Type::Record(record.clone()))),
+                ..common
+            }
+        }
+        HandlerKind::Event => {
+            let event = schema.events.get(&handler.owner)?;
+            HandlerSpec {
+                class: Some(class_spec(event_class(event))),
+                payload: Some(type_json(&event.payload)),
+                ..common
+            }
+        }
+        HandlerKind::WebSocket => {
+            let websocket = schema.websockets.get(&handler.owner)?;
+            HandlerSpec {
+                class: Some(class_spec(connection_class(websocket))),
+                message_class: Some(message_class(websocket).class),
+                payload: Some(type_json(websocket.message.as_ref().unwrap_or(&Type::Json))),
+                ..common
+            }
+        }
+        HandlerKind::Cron | HandlerKind::Middleware | HandlerKind::After => common,
+    })
+}
+
+fn common_spec(root: &Path, handler: &HandlerDecl) -> HandlerSpec {
     let file = resolve(root, handler).or_else(|| handler.candidates.first().cloned()).unwrap_or_default();
-    let common = |kind: Kind, class: ClassPath| HandlerSpec {
-        kind,
+    HandlerSpec {
+        kind: match handler.kind {
+            HandlerKind::Api => Kind::Api,
+            HandlerKind::Event => Kind::Event,
+            HandlerKind::Cron => Kind::Cron,
+            HandlerKind::WebSocket => Kind::WebSocket,
+            HandlerKind::Middleware => Kind::Middleware,
+            HandlerKind::After => Kind::After,
+        },
         name: handler.name.clone(),
         file: file.display().to_string(),
         functions: handler.functions.clone(),
-        module: class.module,
-        class: class.class,
+        class: None,
+        message_class: None,
         path_params: Vec::new(),
         body: None,
         query: None,
         payload: None,
-    };
-    if handler.kind == HandlerKind::Event {
-        let event = schema.events.get(&handler.owner)?;
-        return Some(HandlerSpec {
-            payload: Some(type_json(&event.payload)),
-            ..common(Kind::Event, event_class(event))
-        });
     }
-    let api = schema.apis.get(&handler.owner)?;
-    Some(HandlerSpec {
-        path_params: api.path.params().map(str::to_owned).collect(),
-        body: api.body.as_ref().map(type_json),
-        query: api.query.as_ref().map(|record| type_json(&Type::Record(record.clone()))),
-        ..common(Kind::Api, request_class(api))
-    })
+}
+
+fn class_spec(path: ClassPath) -> ClassSpec {
+    ClassSpec { module: path.module, class: path.class }
 }
 
 fn type_json(ty: &Type) -> serde_json::Value {

@@ -9,9 +9,11 @@ pub mod invocation;
 pub mod load;
 pub mod outcome;
 pub mod protocol;
+pub mod push;
 pub mod python;
 pub mod worker;
 
 pub use host::{Error as HostError, Host};
 pub use invocation::{Input, Invocation};
 pub use outcome::{Class, Completed, Emit, Finished, HandlerError, LogLevel, LogLine, Outcome};
+pub use push::{Push, Sink as PushSink};

@@ -17,6 +17,8 @@ pub struct Load {
     pub development: bool,
     /// Names of all events of the project.
     pub events: Vec<String>,
+    /// Names of all WebSockets of the project.
+    pub websockets: Vec<String>,
     /// The handlers; an invocation names one by its index here.
     pub handlers: Vec<HandlerSpec>,
 }
@@ -24,7 +26,7 @@ pub struct Load {
 /// One handler to load.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HandlerSpec {
-    /// `api` or `event`
+    /// What starts it.
     pub kind: Kind,
     /// Name of the handler.
     pub name: String,
@@ -32,10 +34,12 @@ pub struct HandlerSpec {
     pub file: String,
     /// Functions to look for, the first found is taken.
     pub functions: Vec<String>,
-    /// Module of the generated class that the handler is given.
-    pub module: String,
-    /// Name of that class.
-    pub class: String,
+    /// The generated class that the handler is given: request, event or connection.
+    #[serde(flatten)]
+    pub class: Option<ClassSpec>,
+    /// Name of the class of messages, in the module of the connection's (websocket).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_class: Option<String>,
     /// Names of the path parameters (api).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub path_params: Vec<String>,
@@ -43,8 +47,17 @@ pub struct HandlerSpec {
     pub body: Option<serde_json::Value>,
     /// Type of the query (api).
     pub query: Option<serde_json::Value>,
-    /// Type of the payload (event).
+    /// Type of the payload (event) or of a message's data (websocket).
     pub payload: Option<serde_json::Value>,
+}
+
+/// A generated class.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClassSpec {
+    /// Its module.
+    pub module: String,
+    /// Its name.
+    pub class: String,
 }
 
 /// What starts a handler.
@@ -55,6 +68,15 @@ pub enum Kind {
     Api,
     /// A delivery of an event.
     Event,
+    /// A run of a cron job.
+    Cron,
+    /// A client of a WebSocket.
+    #[serde(rename = "websocket")]
+    WebSocket,
+    /// A request or connection, before its handler.
+    Middleware,
+    /// A request, after its handler. The function is optional.
+    After,
 }
 
 /// The body of the protocol's `loaded` message.
@@ -80,6 +102,7 @@ impl Report {
 
 /// Why a handler could not be loaded, when its worker doesn't say.
 const UNKNOWN: &str = "the handler could not be loaded";
+const ABSENT: &str = "the file does not have this optional function";
 
 impl Loaded {
     /// Why it can't be called; `None` when it can.
@@ -87,16 +110,26 @@ impl Loaded {
     pub fn failure(&self) -> Option<String> {
         match &self.error {
             Some(error) => Some(error.to_string()),
+            None if self.absent => Some(ABSENT.to_owned()),
             None => (!self.ok).then(|| UNKNOWN.to_owned()),
         }
+    }
+
+    /// Whether it should be callable and isn't.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        !self.ok && !self.absent
     }
 }
 
 /// How one handler loaded.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct Loaded {
     /// Whether it can be called.
     pub ok: bool,
+    /// Whether it can't be called because it is optional and the file has none: no fault.
+    #[serde(default)]
+    pub absent: bool,
     /// Whether it runs on the worker's event loop (otherwise: in a thread).
     #[serde(default)]
     pub asynchronous: bool,
@@ -161,15 +194,24 @@ mod tests {
 
     #[test]
     fn a_report_lacks_what_loaded_only_in_the_other() {
-        let good = Loaded { ok: true, asynchronous: true, error: None };
+        let good = Loaded { ok: true, asynchronous: true, ..Loaded::default() };
         let bad = |message: &str| {
             let failure = Failure { kind: "ImportError".to_owned(), message: message.to_owned(), ..Failure::default() };
-            Loaded { ok: false, asynchronous: false, error: Some(failure) }
+            Loaded { error: Some(failure), ..Loaded::default() }
         };
         let first = Report { handlers: vec![good.clone(), bad("old"), good.clone(), good.clone()] };
         let second = Report { handlers: vec![good.clone(), bad("old"), bad("new")] };
         let expected = [(2, "ImportError: new".to_owned()), (3, UNKNOWN.to_owned())];
         assert_eq!(first.lacking_in(&second), expected.into());
         assert!(second.lacking_in(&first).is_empty() && first.lacking_in(&first).is_empty());
+    }
+    #[test]
+    fn an_absent_function_is_no_fault_unless_it_was_there() {
+        let absent: Loaded = serde_json::from_str(r#"{"ok": false, "absent": true}"#).unwrap();
+        let present: Loaded = serde_json::from_str(r#"{"ok": true}"#).unwrap();
+        assert!(!absent.is_broken() && absent.failure().is_some() && !present.is_broken());
+        let report = |loaded: &Loaded| Report { handlers: vec![loaded.clone()] };
+        assert!(report(&absent).lacking_in(&report(&absent)).is_empty());
+        assert_eq!(report(&present).lacking_in(&report(&absent)), [(0, ABSENT.to_owned())].into());
     }
 }

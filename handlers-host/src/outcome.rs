@@ -43,12 +43,20 @@ pub struct Completed {
     pub status: Option<u16>,
     /// HTTP headers that the handler set.
     pub headers: Vec<(String, String)>,
-    /// What it returned, as JSON.
+    /// What it returned, as JSON unless [`Completed::is_binary`].
     pub reply: Bytes,
     /// Its calls of `trigger_event`, in order.
     pub emits: Vec<Emit>,
     /// Its last `set_payload` per event.
     pub sets: Vec<(String, Bytes)>,
+}
+
+impl Completed {
+    /// Whether a WebSocket's handler returned bytes, for a binary frame: the reply is those, and not JSON.
+    #[must_use]
+    pub fn is_binary(&self) -> bool {
+        self.headers.iter().any(|(name, value)| name == "content-type" && value == "application/octet-stream")
+    }
 }
 
 /// One call of `trigger_event`.

@@ -47,6 +47,7 @@ fn file(schema: &Schema, handlers: &[&HandlerDecl]) -> Option<File> {
         HandlerKind::Cron => cron(schema.crons.get(&handler.owner)?),
         HandlerKind::WebSocket => websocket(&handler.name, schema.websockets.get(&handler.owner)?),
         HandlerKind::Middleware => middleware(),
+        HandlerKind::After => return None,
     };
     let candidates: Vec<String> = handler.candidates.iter().map(|path| path.to_string_lossy().into_owned()).collect();
     Some(File::if_absent(candidates.first()?.clone(), stub.text(&handler.functions), candidates))

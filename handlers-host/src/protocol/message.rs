@@ -3,13 +3,15 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use rmp::decode::RmpRead;
-use rmp::{decode, encode as pack};
+use rmp::decode;
 
-use crate::invocation::{ApiInput, EventInput, Input, Invocation};
+use crate::invocation::Invocation;
 use crate::load::{Hello, Load, Report};
 use crate::outcome::{Completed, Emit, HandlerError, LogLevel};
 use crate::protocol::frame::{self, Error};
+use crate::protocol::input::input;
+use crate::protocol::pack::{array, trace_id, uint};
+use crate::push::{Frame, Push};
 
 const LOAD: u64 = 1;
 const INVOKE: u64 = 2;
@@ -22,9 +24,7 @@ const COMPLETED: u64 = 103;
 const FAILED: u64 = 104;
 const LOG: u64 = 105;
 const PONG: u64 = 106;
-
-const API_INPUT: u64 = 0;
-const EVENT_INPUT: u64 = 1;
+const PUSH: u64 = 107;
 
 /// A message from a worker.
 #[derive(Debug)]
@@ -67,6 +67,8 @@ pub enum FromWorker {
     },
     /// Answer to a ping: the worker's loop turns.
     Pong(u64),
+    /// A handler does something to WebSocket connections.
+    Push(Push),
 }
 
 /// Appends a `load` message.
@@ -88,10 +90,7 @@ pub fn encode_invoke(out: &mut Vec<u8>, id: u64, slot: u32, invocation: &Invocat
         uint(out, u64::from(invocation.handler));
         uint(out, u64::from(invocation.attempt));
         trace_id(out, &invocation.trace_id);
-        match &invocation.input {
-            Input::Api(input) => api_input(out, input),
-            Input::Event(input) => event_input(out, input),
-        }
+        input(out, &invocation.input);
     });
 }
 
@@ -116,78 +115,9 @@ pub fn encode_ping(out: &mut Vec<u8>, number: u64) {
     });
 }
 
-const VEC: &str = "writing into memory cannot fail";
-
 fn header(out: &mut Vec<u8>, length: u32, message: u64) {
     array(out, length);
     uint(out, message);
-}
-
-fn array(out: &mut Vec<u8>, length: u32) {
-    pack::write_array_len(out, length).expect(VEC);
-}
-
-fn uint(out: &mut Vec<u8>, value: u64) {
-    pack::write_uint(out, value).expect(VEC);
-}
-
-fn text(out: &mut Vec<u8>, value: &str) {
-    pack::write_str(out, value).expect(VEC);
-}
-
-fn length_of(items: usize) -> u32 {
-    u32::try_from(items).expect("lists in a request are bounded by its size")
-}
-
-fn trace_id(out: &mut Vec<u8>, id: &[u8; 16]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    pack::write_str_len(out, 32).expect(VEC);
-    for byte in id {
-        out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-    }
-}
-
-fn api_input(out: &mut Vec<u8>, input: &ApiInput) {
-    array(out, if input.query_length.is_some() { 6 } else { 5 });
-    uint(out, API_INPUT);
-    array(out, length_of(input.path_params.len()));
-    input.path_params.iter().for_each(|value| text(out, value));
-    array(out, length_of(input.query.len()));
-    for (name, value) in &input.query {
-        array(out, 2);
-        text(out, name);
-        text(out, value);
-    }
-    array(out, length_of(input.headers.len()));
-    for (name, value) in &input.headers {
-        array(out, 2);
-        text(out, name.as_str());
-        match value.to_str() {
-            Ok(value) => text(out, value),
-            Err(_) => text(out, &value.as_bytes().iter().copied().map(char::from).collect::<String>()),
-        }
-    }
-    pack::write_bool(out, input.has_body).expect(VEC);
-    if let Some(length) = input.query_length {
-        uint(out, u64::from(length_of(length)));
-    }
-}
-
-fn event_input(out: &mut Vec<u8>, input: &EventInput) {
-    array(out, 5);
-    uint(out, EVENT_INPUT);
-    text(out, &input.id);
-    text(out, &rfc3339(input.time));
-    match &input.key {
-        Some(key) => text(out, key),
-        None => pack::write_nil(out).expect(VEC),
-    }
-    text(out, &input.event);
-}
-
-/// RFC 3339 in UTC with microseconds. A time beyond what can be written is the epoch.
-fn rfc3339(time: SystemTime) -> String {
-    format!("{:.6}", jiff::Timestamp::try_from(time).unwrap_or_default())
 }
 
 impl FromWorker {
@@ -214,6 +144,7 @@ impl FromWorker {
             }
             LOG => reader.log(),
             PONG => Ok(Self::Pong(reader.uint("a ping's number")?)),
+            PUSH => Ok(Self::Push(reader.push(body)?)),
             _ => Err(reader.bad("a known message number")),
         }
     }
@@ -241,14 +172,28 @@ impl Reader<'_> {
         usize::try_from(self.uint("a length")?).map_err(|_too_large| self.bad("a length"))
     }
 
+    /// Skips nil, if it is next.
+    fn nil(&mut self) -> bool {
+        const NIL: u8 = 0xc0;
+        match self.rest.split_first() {
+            Some((&NIL, rest)) => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn boolean(&mut self, expected: &'static str) -> Result<bool, Error> {
+        decode::read_bool(&mut self.rest).map_err(|_unreadable| self.bad(expected))
+    }
+
     fn text(&mut self, expected: &'static str) -> Result<String, Error> {
         self.optional_text(expected)?.ok_or_else(|| self.bad(expected))
     }
 
     fn optional_text(&mut self, expected: &'static str) -> Result<Option<String>, Error> {
-        const NIL: u8 = 0xc0;
-        if self.rest.first() == Some(&NIL) {
-            self.rest.read_u8().map_err(|_unreadable| self.bad(expected))?;
+        if self.nil() {
             return Ok(None);
         }
         let (text, rest) = decode::read_str_from_slice(self.rest).map_err(|_unreadable| self.bad(expected))?;
@@ -301,10 +246,8 @@ impl Reader<'_> {
     }
 
     fn log(&mut self) -> Result<FromWorker, Error> {
-        const NIL: u8 = 0xc0;
         let id = self.uint("a call's id")?;
-        let handler = if self.rest.first() == Some(&NIL) {
-            self.rest.read_u8().map_err(|_unreadable| self.bad("a handler"))?;
+        let handler = if self.nil() {
             None
         } else {
             Some(u32::try_from(self.uint("a handler")?).map_err(|_too_large| self.bad("a handler"))?)
@@ -314,6 +257,34 @@ impl Reader<'_> {
         let message = self.text("a message")?;
         let fields = self.optional_text("fields")?;
         Ok(FromWorker::Log { id, handler, level, message, fields })
+    }
+}
+
+impl Reader<'_> {
+    fn push(&mut self, body: Bytes) -> Result<Push, Error> {
+        const CONNECTION: &str = "a connection's id";
+        const ROOM: &str = "a room";
+        Ok(match self.uint("an action")? {
+            0 => Push::Send { connection: self.text(CONNECTION)?, frame: self.frame(body)? },
+            1 => Push::Broadcast {
+                websocket: self.text("a WebSocket's name")?,
+                room: self.optional_text(ROOM)?,
+                exclude: self.optional_text(CONNECTION)?,
+                frame: self.frame(body)?,
+            },
+            2 => Push::Join { connection: self.text(CONNECTION)?, room: self.text(ROOM)? },
+            3 => Push::Leave { connection: self.text(CONNECTION)?, room: self.text(ROOM)? },
+            4 => Push::Close {
+                connection: self.text(CONNECTION)?,
+                code: u16::try_from(self.uint("a close code")?).map_err(|_too_large| self.bad("a close code"))?,
+                reason: self.text("a close reason")?,
+            },
+            _ => return Err(self.bad("a known action")),
+        })
+    }
+
+    fn frame(&mut self, body: Bytes) -> Result<Frame, Error> {
+        Ok(if self.boolean("whether the frame is binary")? { Frame::Binary(body) } else { Frame::Text(body) })
     }
 }
 

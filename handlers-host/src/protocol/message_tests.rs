@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::*;
+use crate::protocol::pack::{boolean, optional_text, text};
 
 fn completed_header() -> Vec<u8> {
     let mut out = Vec::new();
@@ -20,7 +21,7 @@ fn completed_header() -> Vec<u8> {
     array(&mut out, 1);
     array(&mut out, 4);
     text(&mut out, "OrderPlaced");
-    pack::write_nil(&mut out).unwrap();
+    optional_text(&mut out, None);
     uint(&mut out, 1500);
     uint(&mut out, 2);
     array(&mut out, 1);
@@ -69,15 +70,68 @@ fn arbitrary_bytes_are_refused_without_panic() {
     }
 }
 
-#[test]
-fn times_are_rfc_3339() {
-    for (seconds, micros, expected) in [
-        (0, 0, "1970-01-01T00:00:00.000000Z"),
-        (951_782_400, 5, "2000-02-29T00:00:00.000005Z"),
-        (1_732_147_199, 999_999, "2024-11-20T23:59:59.999999Z"),
-        (4_107_542_400, 0, "2100-03-01T00:00:00.000000Z"),
-    ] {
-        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(micros);
-        assert_eq!(rfc3339(time), expected);
+fn push(fields: u32, write: impl FnOnce(&mut Vec<u8>)) -> Result<Push, Error> {
+    let mut out = Vec::new();
+    array(&mut out, fields + 1);
+    uint(&mut out, PUSH);
+    write(&mut out);
+    match FromWorker::decode(&out, Bytes::from("[1]"))? {
+        FromWorker::Push(push) => Ok(push),
+        other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn what_is_done_to_connections_is_read() {
+    let sent = push(3, |out| {
+        uint(out, 0);
+        text(out, "c1");
+        boolean(out, false);
+    });
+    assert_eq!(sent.unwrap(), Push::Send { connection: "c1".to_owned(), frame: Frame::Text(Bytes::from("[1]")) });
+    let broadcast = push(5, |out| {
+        uint(out, 1);
+        text(out, "Chat");
+        optional_text(out, None);
+        optional_text(out, Some("c1"));
+        boolean(out, true);
+    });
+    let expected = Push::Broadcast {
+        websocket: "Chat".to_owned(),
+        room: None,
+        exclude: Some("c1".to_owned()),
+        frame: Frame::Binary(Bytes::from("[1]")),
+    };
+    assert_eq!(broadcast.unwrap(), expected);
+    let (connection, room) = ("c1".to_owned(), "blue".to_owned());
+    for (action, expected) in [
+        (2, Push::Join { connection: connection.clone(), room: room.clone() }),
+        (3, Push::Leave { connection: connection.clone(), room }),
+    ] {
+        let done = push(3, |out| {
+            uint(out, action);
+            text(out, "c1");
+            text(out, "blue");
+        });
+        assert_eq!(done.unwrap(), expected);
+    }
+    let closed = push(4, |out| {
+        uint(out, 4);
+        text(out, "c1");
+        uint(out, 4000);
+        text(out, "bye");
+    });
+    assert_eq!(closed.unwrap(), Push::Close { connection, code: 4000, reason: "bye".to_owned() });
+}
+
+#[test]
+fn unknown_actions_and_impossible_close_codes_are_refused() {
+    assert!(push(1, |out| uint(out, 5)).is_err());
+    let close = |out: &mut Vec<u8>| {
+        uint(out, 4);
+        text(out, "c1");
+        uint(out, 70_000);
+        text(out, "");
+    };
+    assert!(push(4, close).is_err());
 }

@@ -22,6 +22,7 @@ use crate::invocation::Invocation;
 use crate::load::{Load, Report};
 use crate::outcome::{Finished, LogLevel};
 use crate::protocol::{self, Decoder, FromWorker};
+use crate::push;
 use crate::worker::call::Call;
 use crate::worker::calls::SLOTS;
 use crate::worker::member::{Ending, Phase};
@@ -52,6 +53,8 @@ pub struct Options {
     pub memory_limit: Option<u64>,
     /// Calls after which a worker is replaced.
     pub recycle_after: Option<u64>,
+    /// Where to take what handlers do to WebSocket connections.
+    pub pushes: Arc<dyn push::Sink>,
 }
 
 /// Why a pool could not be started.
@@ -313,6 +316,7 @@ impl Shared {
                     self.loaded(number, report);
                     loaded = true;
                 }
+                FromWorker::Push(push) => self.options.pushes.push(push),
                 message => {
                     self.show(&message);
                     self.state().receive(number, message);

@@ -205,7 +205,7 @@ impl State {
             FromWorker::Failed { id, error } => worker.finish(id, outcome_of(error)),
             FromWorker::Log { id, level, message, fields, .. } => worker.log(id, level, message, fields),
             FromWorker::Pong(ping) => worker.pong(ping),
-            FromWorker::Hello { .. } | FromWorker::Loaded(_) => {}
+            FromWorker::Hello { .. } | FromWorker::Loaded(_) | FromWorker::Push(_) => {}
         }
         if waiting {
             self.pump();

@@ -75,7 +75,9 @@ impl Checker<'_> {
             let key = (handler.kind, handler.owner.as_str(), handler.name.clone());
             let Some(place) = places.get(&key).copied() else { continue };
             let message = match handler.kind {
-                HandlerKind::Middleware => format!("the middleware `{}` has no file", handler.owner),
+                HandlerKind::Middleware | HandlerKind::After => {
+                    format!("the middleware `{}` has no file", handler.owner)
+                }
                 HandlerKind::Api | HandlerKind::Cron => {
                     format!("the {} `{}` has no handler file", handler.kind.as_str(), handler.owner)
                 }

@@ -1,0 +1,72 @@
+//! What can a handler do to WebSocket connections while it runs?
+
+use std::fmt;
+
+use bytes::Bytes;
+
+/// Takes what handlers do to WebSocket connections.
+pub trait Sink: fmt::Debug + Send + Sync + 'static {
+    /// Called in the order in which one handler acts, and before its result is known. It must not block: the worker's other
+    /// results wait for it. A connection, WebSocket or room that isn't there is no error: it may just have gone.
+    fn push(&self, push: Push);
+}
+
+/// Where there are no connections.
+impl Sink for () {
+    fn push(&self, _push: Push) {}
+}
+
+/// Something that a handler does to WebSocket connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Push {
+    /// Send a frame to one connection.
+    Send {
+        /// Id of the connection.
+        connection: String,
+        /// What to send.
+        frame: Frame,
+    },
+    /// Send a frame to all connections of a WebSocket.
+    Broadcast {
+        /// Name of the WebSocket.
+        websocket: String,
+        /// Only to those in this room.
+        room: Option<String>,
+        /// Not to this connection.
+        exclude: Option<String>,
+        /// What to send.
+        frame: Frame,
+    },
+    /// Put a connection into a room of its WebSocket.
+    Join {
+        /// Id of the connection.
+        connection: String,
+        /// Name of the room.
+        room: String,
+    },
+    /// Take a connection out of a room.
+    Leave {
+        /// Id of the connection.
+        connection: String,
+        /// Name of the room.
+        room: String,
+    },
+    /// Close a connection.
+    Close {
+        /// Id of the connection.
+        connection: String,
+        /// Close code.
+        code: u16,
+        /// Close reason.
+        reason: String,
+    },
+}
+
+/// What is to be sent. The bytes are a part of what was read from the worker: whoever keeps them long copies them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// JSON.
+    Text(Bytes),
+    /// Anything.
+    Binary(Bytes),
+}
