@@ -203,7 +203,7 @@ pub trait Broker: Send + Sync + 'static {
     /// When the broker cannot be reached.
     async fn dead_letters(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Vec<DeadLetter>, Error>;
 
-    /// Hands dead letters out again, each to its own handler only, with a new history. Each one moves as a whole: whoever is interrupted has lost and doubled
+    /// Hands dead letters out again in the order in which they were given up, each to its own handler only, with a new history. Each one moves as a whole: whoever is interrupted has lost and doubled
     /// none. Returns those that moved; one that is not there (any more), or whose subscription the schema
     /// does not declare, is left out: it could be pruned with it.
     ///
@@ -223,7 +223,7 @@ pub trait Broker: Send + Sync + 'static {
     /// [`Error::Unsupported`] without [`Capabilities::history`], [`Error::Unknown`], others when the broker fails.
     async fn replay(&self, subscription: &Subscription, from: SystemTime) -> Result<u64, Error>;
 
-    /// What is published from now on, or since a time that has passed, of one event or of all. For people who look: it slows nobody down, and
+    /// What is published from now on, or since a time that has passed, of one event or of all; what is published with a delay when it is due. For people who look: it slows nobody down, and
     /// one who reads too slowly misses messages and is told how many.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Events in this process's memory: bounded queues, one per subscription, gone with the process.
 
+mod announced;
 mod broker;
 mod consumer;
 mod dead;

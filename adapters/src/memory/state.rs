@@ -9,8 +9,10 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::broker::{DeadLetter, Delivery, Error, History, Obituary, Publication, Status, Subscription};
+use crate::broker::{DeadLetter, Delivery, Error, History, Obituary, Publication, Seen, Status, Subscription};
+use crate::envelope::Envelope;
 use crate::memory::Options;
+use crate::memory::announced::Announced;
 use crate::memory::dead::DeadLetters;
 use crate::memory::queue::{Demand, Load, Publisher, Queue, later};
 use crate::memory::recent::Recent;
@@ -43,8 +45,10 @@ pub(super) struct State {
     topics: HashMap<Arc<str>, Vec<QueueId>>,
     recent: Recent,
     pub(super) dead: DeadLetters,
+    /// What those who look will see when it is due.
+    announced: Announced,
     /// Those who look, by the number that they were given.
-    pub(super) watchers: BTreeMap<u64, Watcher>,
+    watchers: BTreeMap<u64, Watcher>,
     last_id: u64,
 }
 
@@ -80,6 +84,7 @@ impl State {
             topics: HashMap::new(),
             recent: Recent::default(),
             dead: DeadLetters::default(),
+            announced: Announced::default(),
             watchers: BTreeMap::new(),
             last_id: 0,
         }
@@ -101,6 +106,7 @@ impl State {
             return Err(Error::Unavailable("it is closed".to_owned()));
         }
         let now = Instant::now();
+        self.show_due(now);
         publications.retain_mut(|publication| {
             if publication.due.is_some_and(|due| due <= SystemTime::now()) {
                 publication.due = None;
@@ -157,8 +163,9 @@ impl State {
         let due = due.map(|due| later(now, due.duration_since(SystemTime::now()).unwrap_or_default()));
         let bytes = envelope.size();
         let envelope = Arc::new(envelope);
-        for watcher in self.watchers.values_mut() {
-            watcher.see(&envelope);
+        match due {
+            Some(due) => self.announce(&envelope, due),
+            None => self.watchers.values_mut().for_each(|watcher| watcher.see(&envelope)),
         }
         for id in self.topics.get(&envelope.event).into_iter().flatten() {
             let Some(queue) = self.queues.get_mut(id) else { continue };
@@ -318,6 +325,8 @@ impl State {
     /// Their number is bounded by that of the dead letters, so they need no room.
     pub(super) fn redrive(&mut self, ids: &[Uuid]) -> Vec<Uuid> {
         let mut moved = Vec::with_capacity(ids.len());
+        let mut ids: Vec<&Uuid> = ids.iter().collect();
+        ids.sort_unstable();
         for id in ids {
             let queue = self.dead.subscription(id).and_then(|subscription| self.find(subscription));
             let queue = queue.and_then(|queue| self.queues.get_mut(&queue));
@@ -358,17 +367,44 @@ impl State {
     }
 
     pub(super) fn watch(&mut self, event: Option<&str>) -> (u64, Arc<Notify>) {
+        // What was due before is not for those who begin to look now.
+        self.show_due(Instant::now());
         let (number, watcher) = (self.next_id(), Watcher::new(event));
         let arrived = watcher.arrived();
         self.watchers.insert(number, watcher);
         (number, arrived)
     }
 
+    /// Whoever looks sees it when it is due, or is told that it was missed.
+    fn announce(&mut self, envelope: &Arc<Envelope>, due: Instant) {
+        let kept = self.announced.insert(envelope, due, &self.options);
+        for watcher in self.watchers.values_mut() {
+            if kept { watcher.wake() } else { watcher.miss(envelope) }
+        }
+    }
+
+    fn show_due(&mut self, now: Instant) {
+        while let Some(envelope) = self.announced.pop(now) {
+            self.watchers.values_mut().for_each(|watcher| watcher.see(&envelope));
+        }
+    }
+
+    /// What a watcher sees next, or when to look again if nothing arrives. `None` when the broker is closed.
+    pub(super) fn look(&mut self, watcher: u64) -> Option<(Option<Seen>, Option<Instant>)> {
+        self.show_due(Instant::now());
+        let seen = self.watchers.get_mut(&watcher)?.next();
+        Some((seen, self.announced.next_due()))
+    }
+
+    pub(super) fn unwatch(&mut self, watcher: u64) {
+        self.watchers.remove(&watcher);
+    }
+
     /// Ends consumers, tails, and publishers in line.
     pub(super) fn close(&mut self) {
         self.closed = true;
         for (_, watcher) in std::mem::take(&mut self.watchers) {
-            watcher.arrived().notify_one();
+            watcher.wake();
         }
         let lines: Vec<_> = self.queues.values_mut().map(|queue| std::mem::take(&mut queue.line)).collect();
         for line in lines {

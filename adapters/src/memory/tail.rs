@@ -35,7 +35,7 @@ impl Watcher {
     }
 
     pub(super) fn see(&mut self, envelope: &Arc<Envelope>) {
-        if self.event.as_ref().is_some_and(|event| *event != envelope.event) {
+        if !self.wants(envelope) {
             return;
         }
         self.bytes += envelope.size();
@@ -45,7 +45,23 @@ impl Watcher {
             self.bytes -= lost.size();
             self.missed += 1;
         }
+        self.wake();
+    }
+
+    /// It will never see this one.
+    pub(super) fn miss(&mut self, envelope: &Envelope) {
+        if self.wants(envelope) {
+            self.missed += 1;
+            self.wake();
+        }
+    }
+
+    pub(super) fn wake(&self) {
         self.arrived.notify_one();
+    }
+
+    fn wants(&self, envelope: &Envelope) -> bool {
+        self.event.as_ref().is_none_or(|event| *event == envelope.event)
     }
 
     pub(super) fn next(&mut self) -> Option<Seen> {
@@ -68,17 +84,23 @@ pub(super) struct MemoryTail {
 impl Tail for MemoryTail {
     async fn next(&mut self) -> Option<Seen> {
         loop {
-            // Gone when the broker is closed.
-            if let Some(seen) = self.shared.state().watchers.get_mut(&self.watcher)?.next() {
-                return Some(seen);
+            let (seen, due) = self.shared.state().look(self.watcher)?;
+            if seen.is_some() {
+                return seen;
             }
-            self.arrived.notified().await;
+            match due {
+                Some(due) => tokio::select! {
+                    () = self.arrived.notified() => {}
+                    () = tokio::time::sleep_until(due) => {}
+                },
+                None => self.arrived.notified().await,
+            }
         }
     }
 }
 
 impl Drop for MemoryTail {
     fn drop(&mut self) {
-        self.shared.state().watchers.remove(&self.watcher);
+        self.shared.state().unwatch(self.watcher);
     }
 }

@@ -21,6 +21,9 @@ use crate::broker::{
     Broker, Capabilities, Consumer, DeadLetter, DeadLetterFilter, Error, Publication, Status, Subscription, Tail,
 };
 
+/// So many dead letters are handed out again by one commit, which holds them in memory.
+const MAX_MOVED: usize = 16;
+
 /// The `rocksdb` adapter: durable events on one machine. One process at a time can have a store open; dropping this closes it.
 #[derive(Debug)]
 pub struct RocksDb {
@@ -122,8 +125,14 @@ impl Broker for RocksDb {
     }
 
     async fn redrive(&self, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
-        let ids = ids.to_vec();
-        self.shared.ask(|reply| Command::Redrive { ids, reply }).await
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        let mut moved = Vec::with_capacity(ids.len());
+        for some in ids.chunks(MAX_MOVED) {
+            let ids = some.to_vec();
+            moved.extend(self.shared.ask(|reply| Command::Redrive { ids, reply }).await?);
+        }
+        Ok(moved)
     }
 
     async fn purge(&self, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {

@@ -106,7 +106,7 @@ impl World {
 
     async fn redrive(&mut self) {
         let letters = self.store.dead_letters(&DeadLetterFilter::default(), 2).await.unwrap();
-        let ids: Vec<Uuid> = letters.iter().map(|letter| letter.id).collect();
+        let ids: Vec<Uuid> = letters.iter().rev().map(|letter| letter.id).collect();
         assert_eq!(self.store.redrive(&ids).await.unwrap(), ids);
         self.model.dead.clear();
         let left = self.store.dead_letters(&DeadLetterFilter::default(), usize::MAX).await.unwrap();
