@@ -37,6 +37,7 @@ impl Factory for MemoryFactory {
 
     fn exceptions(&self) -> &[(&'static str, &'static str)] {
         &[
+            ("what_a_drained_consumer_held_comes_again_after_a_restart", FORGETS),
             ("published_messages_survive_a_restart", FORGETS),
             ("finished_messages_stay_finished_after_a_restart", FORGETS),
             ("unfinished_messages_come_again_after_a_restart_with_their_history", FORGETS),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::broker::{Broker, DeadLetter, DeadLetterFilter, Error, History};
-use crate::conformance::kit::{HISTORY, Kit, Verdict, ensure, ensure_eq, obituary, publication};
+use crate::conformance::kit::{HISTORY, Kit, Verdict, data, ensure, ensure_eq, numbered, obituary, publication, texts};
 
 async fn all(broker: &Arc<dyn Broker>) -> Result<Vec<DeadLetter>, Error> {
     broker.dead_letters(&DeadLetterFilter::default(), 100).await
@@ -121,6 +121,21 @@ pub(super) async fn a_redriven_message_begins_a_new_history(kit: &Kit<'_>) -> Ve
     ensure_eq!(again.history, History::default());
     reader.ack(&again).await?;
     reader.quiet().await
+}
+
+pub(super) async fn redriven_messages_come_in_the_order_of_their_deaths(kit: &Kit<'_>) -> Verdict {
+    let (_place, broker) = kit.open().await?;
+    let reader = kit.reader(&broker, "E", "h").await?;
+    broker.publish(numbered("E", 0..5)).await?;
+    let taken = reader.take(5).await?;
+    for number in [3, 0, 4, 1, 2] {
+        reader.consumer.dead_letter(&taken[number], &obituary()).await?;
+    }
+    let newest_first = ids(&all(&broker).await?);
+    let mixed = [1, 4, 0, 2, 3].map(|place| newest_first[place]);
+    ensure_eq!(broker.redrive(&mixed).await?.len(), 5);
+    ensure_eq!(data(&reader.take(5).await?), texts([3, 0, 4, 1, 2]));
+    Ok(())
 }
 
 pub(super) async fn a_dead_letter_is_redriven_once(kit: &Kit<'_>) -> Verdict {

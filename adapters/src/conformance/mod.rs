@@ -16,6 +16,8 @@ mod content;
 mod copies;
 mod dead;
 mod delivery;
+mod drain;
+mod failing;
 mod kit;
 mod lifetime;
 mod order;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 use crate::broker::{Broker, Seen, Tail};
 use crate::conformance::kit::{
     Failed, Kit, Reader, Verdict, data, ensure, ensure_eq, later, numbered, publication, texts,
@@ -61,6 +63,28 @@ pub(super) async fn a_tail_of_one_event_sees_no_other(kit: &Kit<'_>) -> Verdict 
     }
     let all = [shown(kit, &mut tail).await?, shown(kit, &mut tail).await?, shown(kit, &mut tail).await?];
     ensure_eq!(all.to_vec(), texts([1, 3, 5]));
+    Ok(())
+}
+
+pub(super) async fn a_tail_sees_a_delayed_message_when_it_is_due(kit: &Kit<'_>) -> Verdict {
+    const DELAY: Duration = Duration::from_millis(200);
+    let (_place, broker) = kit.open().await?;
+    let _readers = (kit.reader(&broker, "E", "one").await?, kit.reader(&broker, "E", "other").await?);
+    let mut early = broker.tail(None, None).await?;
+    let start = Instant::now();
+    broker.publish(vec![later("E", "0", DELAY), later("Unheard", "1", DELAY * 2)]).await?;
+    let mut late = broker.tail(Some("E"), None).await?;
+    broker.publish(vec![publication("E", "now")]).await?;
+    ensure_eq!(shown(kit, &mut early).await?, "now");
+    ensure_eq!(shown(kit, &mut early).await?, "0");
+    // The broker's clock may count in milliseconds.
+    ensure!(start.elapsed() + Duration::from_millis(2) >= DELAY, "it was shown after {:?}", start.elapsed());
+    ensure_eq!(shown(kit, &mut early).await?, "1");
+    broker.publish(vec![publication("E", "last")]).await?;
+    ensure_eq!(shown(kit, &mut early).await?, "last");
+    for text in ["now", "0", "last"] {
+        ensure_eq!(shown(kit, &mut late).await?, text);
+    }
     Ok(())
 }
 

@@ -4,7 +4,9 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::conformance::kit::{Failed, Kit, Verdict};
-use crate::conformance::{Factory, Outcome, Report, bounds, content, copies, dead, delivery, lifetime, order, people};
+use crate::conformance::{
+    Factory, Outcome, Report, bounds, content, copies, dead, delivery, drain, failing, lifetime, order, people,
+};
 
 /// How long to wait for what should come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -52,6 +54,14 @@ const SCENARIOS: &[Scenario] = scenarios! {
         a_delayed_publication_comes_when_it_is_due
         delayed_publications_come_in_the_order_of_their_times
         a_time_that_has_passed_is_no_delay;
+    failing:
+        messages_of_a_key_stay_in_order_when_they_fail
+        a_message_that_always_fails_dies_after_its_attempts
+        a_message_that_always_fails_delays_no_other_key
+        consumers_and_publishers_at_once_lose_and_double_nothing;
+    drain:
+        what_a_drained_consumer_held_goes_to_the_next_one
+        what_a_drained_consumer_held_comes_again_after_a_restart;
     content:
         every_attribute_of_the_envelope_arrives
         the_trace_context_arrives
@@ -72,6 +82,7 @@ const SCENARIOS: &[Scenario] = scenarios! {
         one_message_may_be_dead_at_two_handlers
         a_redriven_message_goes_to_its_own_handler_only
         a_redriven_message_begins_a_new_history
+        redriven_messages_come_in_the_order_of_their_deaths
         a_dead_letter_is_redriven_once
         unknown_dead_letters_are_left_out
         a_purged_dead_letter_is_gone;
@@ -101,6 +112,7 @@ const SCENARIOS: &[Scenario] = scenarios! {
         the_status_counts_what_waits_and_is_in_flight
         a_tail_sees_what_is_published
         a_tail_of_one_event_sees_no_other
+        a_tail_sees_a_delayed_message_when_it_is_due
         a_tail_that_is_slow_is_told_what_it_missed
         a_tail_begins_at_a_time_that_has_passed
         a_replay_hands_out_what_was_handled;
