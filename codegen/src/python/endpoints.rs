@@ -153,7 +153,7 @@ fn websocket(websocket: &WebSocket, scope: &mut Scope<'_>, body: &mut Body) {
     let any = scope.package("typing", "Any");
     let data = match &websocket.message {
         Some(ty) => scope.ty(ty),
-        None => format!("{}[str, {any}]", scope.package("typing", "Dict")),
+        None => any.clone(),
     };
     let fields = vec![format!("data: {data}"), timestamp(scope)];
     scope.leave();

@@ -13,8 +13,20 @@ use crate::file::File;
 use crate::tree::GENERATED;
 
 /// Names that `generated` itself offers or that are its modules: a record of that name is imported from its own module.
-const TAKEN_IN_PACKAGE: [&str; 11] =
-    ["State", "TriggeredEvent", "api", "cron", "dto", "errors", "events", "models", "runtime", "state", "websockets"];
+const TAKEN_IN_PACKAGE: [&str; 12] = [
+    "State",
+    "TriggeredEvent",
+    "api",
+    "cron",
+    "dto",
+    "errors",
+    "events",
+    "models",
+    "responses",
+    "runtime",
+    "state",
+    "websockets",
+];
 
 /// All modules below `models` and `dto`, and `generated/__init__.py`.
 pub(super) fn files(schema: &Schema, layout: &Layout) -> Vec<File> {

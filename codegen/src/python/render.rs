@@ -94,6 +94,7 @@ pub(super) fn enumeration(name: &str, doc: &str, members: Vec<String>) -> String
 pub(super) fn fixed_files() -> Vec<File> {
     let fixed = [
         ("errors.py", include_str!("templates/errors.py")),
+        ("responses.py", include_str!("templates/responses.py")),
         ("runtime.py", include_str!("templates/runtime.py")),
         ("state.py", include_str!("templates/state.py")),
     ];

@@ -143,11 +143,15 @@ fn websocket(name: &str, websocket: &WebSocket) -> Stub {
 
 fn middleware() -> Stub {
     Stub {
-        imports: BTreeSet::from(["from typing import Any".to_owned()]),
+        imports: BTreeSet::from([
+            "from generated.responses import Reply".to_owned(),
+            "from typing import Any".to_owned(),
+        ]),
         parameters: "context: dict[str, Any]".to_owned(),
-        result: "dict[str, Any] | None".to_owned(),
-        doc: "Runs before the handler.\n\nReturn None to let the request pass as it is, a dict with `payload` or `query_params` to change it, \
-              or raise an error\nto reject it: those of `generated.errors` set the status, any other means 400."
+        result: "dict[str, Any] | Reply | None".to_owned(),
+        doc: "Runs before the handler.\n\nReturn None to let the request pass as it is, a dict with `payload` or `query_params` to change it or with \
+              `response_headers`\nto add to the answer, or a Reply to answer without the handler. Raise an error to reject it: those of \
+              `generated.errors` set the\nstatus, any other means 400. A function `<name>_after(context, response, state)` in this file runs after the handler."
             .to_owned(),
         body: "return None".to_owned(),
     }

@@ -12,12 +12,13 @@ use pyo3::types::{PyString, PyTuple};
 
 use crate::connection::lock;
 use crate::coroutine::{self, Pending};
+use crate::decode::Invoke;
 use crate::frame;
 use crate::input::Input;
-use crate::message::{Header, Invoke};
+use crate::message::Header;
 use crate::output::Lines;
-use crate::plan::Plan;
-use crate::reply::Reply;
+use crate::plan::{Parameters, Plan};
+use crate::reply::{Form, Reply};
 use crate::thread;
 use crate::watchdog;
 use crate::worker::{Worker, sent};
@@ -32,6 +33,8 @@ pub(crate) struct Call {
     pub(crate) handler: u32,
     pub(crate) attempt: u32,
     pub(crate) trace_id: Py<PyString>,
+    /// How its result goes to the daemon.
+    form: Form,
     /// Present until the call is entered.
     input: Mutex<Option<Input>>,
     /// The handler's coroutine, from its creation to its end.
@@ -40,8 +43,8 @@ pub(crate) struct Call {
     pub(crate) pending: Mutex<Option<Pending>>,
     /// Where each step runs, on interpreters whose tasks can't be given a context.
     pub(crate) context: Mutex<Option<Py<PyAny>>>,
-    /// The handler's second argument.
-    state: Mutex<Option<Py<PyAny>>>,
+    /// The arguments that say more when it ends.
+    held: Mutex<Option<Held>>,
     /// The task that runs it.
     pub(crate) task: Mutex<Option<Py<PyAny>>>,
     /// The worker knows it by its id.
@@ -58,6 +61,13 @@ pub(crate) struct Call {
     finished: AtomicBool,
     /// What was printed since the last line end.
     pub(crate) lines: Lines,
+}
+
+/// Arguments of a handler that the answer is made from.
+struct Held {
+    state: Py<PyAny>,
+    /// What a middleware is given after a handler, and may have changed.
+    answer: Option<Py<PyAny>>,
 }
 
 /// The body of `failed` when an error can't be described.
@@ -95,6 +105,7 @@ impl Call {
     /// When the interpreter has no memory left.
     pub(crate) fn new(worker: &Bound<'_, Worker>, invoke: &Invoke<'_>, body: &[u8]) -> PyResult<Py<Self>> {
         let py = worker.py();
+        let input = Input::new(py, &invoke.input, body)?;
         let call = Self {
             worker: worker.clone().unbind(),
             id: invoke.id,
@@ -102,11 +113,12 @@ impl Call {
             handler: invoke.handler,
             attempt: invoke.attempt,
             trace_id: PyString::new(py, invoke.trace_id).unbind(),
-            input: Mutex::new(Some(Input::new(py, &invoke.input, body)?)),
+            form: input.form(),
+            input: Mutex::new(Some(input)),
             coroutine: Mutex::default(),
             pending: Mutex::default(),
             context: Mutex::default(),
-            state: Mutex::default(),
+            held: Mutex::default(),
             task: Mutex::default(),
             is_remembered: AtomicBool::new(false),
             is_plain: AtomicBool::new(false),
@@ -170,20 +182,37 @@ impl Call {
         let input = lock(&call.input).take();
         let function = plan.function.bind(py);
         match plan.parameters {
-            0 => function.call0(),
-            1 => function.call1((call.argument(plan, input, py)?,)),
-            _ => {
+            Parameters::None => function.call0(),
+            Parameters::One => function.call1((call.argument(plan, input, py)?,)),
+            Parameters::OneAndState => {
                 let argument = call.argument(plan, input, py)?;
                 let state = worker.project()?.state(plan, slf)?;
-                *lock(&call.state) = Some(state.clone().unbind());
+                *lock(&call.held) = Some(Held { state: state.clone().unbind(), answer: None });
                 function.call1((argument, state))
+            }
+            Parameters::TwoAndState => {
+                let (first, second) = call.arguments(plan, input, py)?;
+                let state = worker.project()?.state(plan, slf)?;
+                let answer = (call.form == Form::After).then(|| second.clone().unbind());
+                *lock(&call.held) = Some(Held { state: state.clone().unbind(), answer });
+                function.call1((first, second, state))
             }
         }
     }
 
     fn argument<'py>(&self, plan: &Plan, input: Option<Input>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let input = input.ok_or_else(|| PyRuntimeError::new_err("a call was entered twice"))?;
-        plan.argument(self.worker.get().environment()?, &input, py)
+        plan.argument(self.worker.get().environment()?, (self, &input), py)
+    }
+
+    fn arguments<'py>(
+        &self,
+        plan: &Plan,
+        input: Option<Input>,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        let input = input.ok_or_else(|| PyRuntimeError::new_err("a call was entered twice"))?;
+        plan.arguments(self.worker.get().environment()?, (self, &input), py)
     }
 
     fn not_loaded(&self) -> PyErr {
@@ -195,15 +224,15 @@ impl Call {
         if self.ending.swap(true, Ordering::AcqRel) {
             return;
         }
-        let state = lock(&self.state).take();
+        let held = lock(&self.held).take();
         let answered = match outcome {
-            Ok(result) => self.complete(result, state.as_ref().map(|state| state.bind(py))),
+            Ok(result) => self.complete(result, held.as_ref()),
             Err(error) => self.fail(error, self.failure(error, py), None, py),
         };
         if answered.is_err() {
             self.fail_briefly();
         }
-        drop(state);
+        drop(held);
         self.forget();
         self.worker.get().finished(py, self);
     }
@@ -218,9 +247,18 @@ impl Call {
         drop((input, coroutine, task, context));
     }
 
-    fn complete(&self, result: &Bound<'_, PyAny>, state: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    fn complete(&self, result: &Bound<'_, PyAny>, held: Option<&Held>) -> PyResult<()> {
         let (py, worker) = (result.py(), self.worker.get());
-        let reply = match Reply::new(self.id, (worker.environment()?, worker.project()?), result, state) {
+        let state = held.map(|held| held.state.bind(py));
+        let shared = (worker.environment()?, worker.project()?);
+        let reply = match self.form {
+            Form::Plain => Reply::new(self.id, shared, result, state),
+            form => {
+                let answer = held.and_then(|held| held.answer.as_ref()).map(|answer| answer.bind(py));
+                form.content(shared, result, answer).and_then(|content| Reply::of(self.id, content, state))
+            }
+        };
+        let reply = match reply {
             Ok(reply) => reply,
             Err(error) => return self.fail(&error, Failure::Result, Some(result), py),
         };

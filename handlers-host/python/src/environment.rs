@@ -12,6 +12,7 @@ use pyo3::types::{PyBytes, PyDict, PyType};
 use crate::call::Call;
 use crate::coroutine;
 use crate::raw;
+use crate::reply::Pair;
 
 /// Callables of the interpreter, the event loop and our own Python part.
 pub(crate) struct Environment {
@@ -254,6 +255,20 @@ impl Environment {
     /// Ends the loop.
     pub(crate) fn stop(&self, py: Python<'_>) -> PyResult<()> {
         self.event_loop.bind(py).call_method0(intern!(py, "stop")).map(drop)
+    }
+
+    /// The status, headers and body of an answer as a middleware leaves it.
+    ///
+    /// # Errors
+    ///
+    /// When the middleware returned something that is no answer, or one that can't be serialised.
+    pub(crate) fn settle<'py>(
+        &self,
+        result: &Bound<'py, PyAny>,
+        answer: &Bound<'py, PyAny>,
+    ) -> PyResult<(u16, Vec<Pair<'py>>, Bound<'py, PyBytes>)> {
+        let py = result.py();
+        self.support.bind(py).getattr(intern!(py, "settle"))?.call1((result, answer))?.extract()
     }
 
     /// A value as JSON.

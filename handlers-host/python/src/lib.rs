@@ -5,13 +5,16 @@
 
 mod call;
 mod connection;
+mod context;
 mod coroutine;
+mod decode;
 mod environment;
 mod flusher;
 mod frame;
 mod ids;
 mod input;
 mod instance;
+mod mappings;
 mod message;
 mod output;
 mod plan;
@@ -21,6 +24,7 @@ mod raw;
 mod reply;
 mod rfc3339;
 mod slots;
+mod socket;
 mod start;
 mod thread;
 mod time;

@@ -3,44 +3,62 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyType};
+use pyo3::types::{PyBytes, PyDict, PyString};
 
+use crate::call::Call;
+use crate::context::Context;
 use crate::environment::Environment;
-use crate::input::{Event, Input, Request};
+use crate::input::{Cron, Event, Input, Request};
 use crate::instance::Class;
-use crate::raw;
+use crate::mappings::Mappings;
+use crate::socket::Socket;
 use crate::time;
 
 /// A loaded handler.
 pub(crate) struct Plan {
     /// The function.
     pub(crate) function: Py<PyAny>,
-    /// How many arguments the function takes, at most two.
-    pub(crate) parameters: usize,
+    /// What the function is called with.
+    pub(crate) parameters: Parameters,
     /// Whether it runs on the loop.
     pub(crate) asynchronous: bool,
-    /// The class of the first argument.
-    class: Class,
     shape: Shape,
     /// The handler's name.
     pub(crate) name: Py<PyString>,
 }
 
+/// What a function is called with.
+#[derive(Clone, Copy)]
+pub(crate) enum Parameters {
+    /// Nothing.
+    None,
+    /// The argument of its kind: a request, an event, a connection.
+    One,
+    /// That and the state.
+    OneAndState,
+    /// Both arguments of its kind, a message and a connection or a context and an answer, and the state.
+    TwoAndState,
+}
+
 enum Shape {
     Api(Api),
     Event {
+        class: Class,
         /// From JSON to the payload's type.
         payload: Py<PyAny>,
     },
+    Cron,
+    WebSocket(Socket),
+    Middleware(Context),
 }
 
 struct Api {
+    class: Class,
     /// Attributes, in the order of the path.
     path_params: Vec<Py<PyString>>,
     body: Option<Py<PyAny>>,
     query: Option<Py<PyAny>>,
-    query_params: Py<PyType>,
-    headers: Py<PyType>,
+    mappings: Mappings,
 }
 
 impl Plan {
@@ -50,30 +68,21 @@ impl Plan {
     ///
     /// When the loader left something out.
     pub(crate) fn new(loaded: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let get = |name: &str| loaded.getattr(name);
-        let optional = |name: &str| get(name).map(|value| (!value.is_none()).then(|| value.unbind()));
-        let shape = if get("kind")?.eq("api")? {
-            Shape::Api(Api {
-                path_params: get("path_params")?.extract()?,
-                body: optional("body")?,
-                query: optional("query")?,
-                query_params: get("query_params")?.extract()?,
-                headers: get("headers")?.extract()?,
-            })
-        } else {
-            Shape::Event { payload: get("payload")?.unbind() }
-        };
         Ok(Self {
-            function: get("function")?.unbind(),
-            parameters: get("parameters")?.extract()?,
-            asynchronous: get("asynchronous")?.extract()?,
-            class: Class::new(&get("argument_class")?, &get("fields")?)?,
-            shape,
-            name: get("name")?.extract()?,
+            function: loaded.getattr("function")?.unbind(),
+            parameters: match loaded.getattr("parameters")?.extract()? {
+                0_u8 => Parameters::None,
+                1 => Parameters::One,
+                2 => Parameters::OneAndState,
+                _ => Parameters::TwoAndState,
+            },
+            asynchronous: loaded.getattr("asynchronous")?.extract()?,
+            shape: Shape::new(loaded)?,
+            name: loaded.getattr("name")?.extract()?,
         })
     }
 
-    /// The handler's first argument.
+    /// The handler's argument.
     ///
     /// # Errors
     ///
@@ -81,19 +90,76 @@ impl Plan {
     pub(crate) fn argument<'py>(
         &self,
         environment: &Environment,
-        input: &Input,
+        (call, input): (&Call, &Input),
         py: Python<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let fields = match (&self.shape, input) {
-            (Shape::Api(api), Input::Api(request)) => api.fields(request, py)?,
-            (Shape::Event { payload }, Input::Event(event)) => event_fields(payload, environment, event, py)?,
-            _ => return Err(PyTypeError::new_err("the daemon sent another kind of input than this handler takes")),
-        };
-        self.class.instance(&fields)
+        match (&self.shape, input) {
+            (Shape::Api(api), Input::Api(request)) => api.class.instance(&api.fields(request, py)?),
+            (Shape::Event { class, payload }, Input::Event(event)) => {
+                class.instance(&event_fields(payload, environment, event, py)?)
+            }
+            (Shape::Cron, Input::Cron(cron)) => cron_request(environment, cron, py),
+            (Shape::WebSocket(socket), Input::WebSocket(input)) => socket.connection(environment, input, py),
+            (Shape::Middleware(context), Input::Middleware(input)) => context.context(environment, (call, input), py),
+            _ => Err(another_kind()),
+        }
+    }
+
+    /// Both arguments of a handler whose kind has two.
+    ///
+    /// # Errors
+    ///
+    /// What pydantic objects to.
+    pub(crate) fn arguments<'py>(
+        &self,
+        environment: &Environment,
+        (call, input): (&Call, &Input),
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        match (&self.shape, input) {
+            (Shape::WebSocket(socket), Input::WebSocket(input)) => {
+                Ok((socket.message(environment, input, py)?, socket.connection(environment, input, py)?))
+            }
+            (Shape::Middleware(context), Input::Middleware(input)) => {
+                Ok((context.context(environment, (call, input), py)?, context.answer(input, py)?))
+            }
+            _ => Err(another_kind()),
+        }
+    }
+}
+
+fn another_kind() -> PyErr {
+    PyTypeError::new_err("the daemon sent another kind of input than this handler takes")
+}
+
+impl Shape {
+    fn new(loaded: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let get = |name: &str| loaded.getattr(name);
+        let class = || Class::new(&get("argument_class")?, &get("fields")?);
+        let kind: String = get("kind")?.extract()?;
+        match kind.as_str() {
+            "api" => Ok(Self::Api(Api::new(loaded, class()?)?)),
+            "event" => Ok(Self::Event { class: class()?, payload: get("payload")?.unbind() }),
+            "cron" => Ok(Self::Cron),
+            "websocket" => Ok(Self::WebSocket(Socket::new(loaded)?)),
+            _ => Ok(Self::Middleware(Context::new(loaded)?)),
+        }
     }
 }
 
 impl Api {
+    fn new(loaded: &Bound<'_, PyAny>, class: Class) -> PyResult<Self> {
+        let get = |name: &str| loaded.getattr(name);
+        let optional = |name: &str| get(name).map(|value| (!value.is_none()).then(|| value.unbind()));
+        Ok(Self {
+            class,
+            path_params: get("path_params")?.extract()?,
+            body: optional("body")?,
+            query: optional("query")?,
+            mappings: Mappings::new(loaded)?,
+        })
+    }
+
     fn fields<'py>(&self, request: &Request, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let fields = PyDict::new(py);
         for (attribute, value) in self.path_params.iter().zip(&request.path_params) {
@@ -105,30 +171,9 @@ impl Api {
         if let Some(query) = &self.query {
             fields.set_item(intern!(py, "query"), validated(query, request.query.as_ref(), py)?)?;
         }
-        fields.set_item(intern!(py, "query_params"), self.query_params(request, py)?)?;
-        fields.set_item(intern!(py, "headers"), self.headers(request, py)?)?;
+        fields.set_item(intern!(py, "query_params"), self.mappings.query_params(&request.query_params, py)?)?;
+        fields.set_item(intern!(py, "headers"), self.mappings.headers(&request.headers, py)?)?;
         Ok(fields)
-    }
-
-    fn query_params<'py>(&self, request: &Request, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let params = self.query_params.bind(py).call0()?;
-        if request.query_params.is_empty() {
-            return Ok(params);
-        }
-        let by_name = params.cast::<PyDict>()?;
-        for (name, value) in &request.query_params {
-            by_name.set_item(name, value)?;
-        }
-        if by_name.len() < request.query_params.len() {
-            params.setattr(intern!(py, "_pairs"), PyList::new(py, &request.query_params)?)?;
-        }
-        Ok(params)
-    }
-
-    fn headers<'py>(&self, request: &Request, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let headers = raw::blank(self.headers.bind(py))?;
-        raw::set(&headers, intern!(py, "_pairs"), request.headers.bind(py))?;
-        Ok(headers)
     }
 }
 
@@ -151,4 +196,13 @@ fn event_fields<'py>(
     fields.set_item(intern!(py, "event_id"), &event.id)?;
     fields.set_item(intern!(py, "key"), &event.key)?;
     Ok(fields)
+}
+
+fn cron_request<'py>(environment: &Environment, cron: &Cron, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    let request = PyDict::new(py);
+    request.set_item(intern!(py, "query_params"), PyDict::new(py))?;
+    request.set_item(intern!(py, "cron_name"), &cron.name)?;
+    request.set_item(intern!(py, "schedule"), &cron.schedule)?;
+    request.set_item(intern!(py, "scheduled_at"), time::datetime(environment, &cron.slot, py)?)?;
+    Ok(request.into_any())
 }

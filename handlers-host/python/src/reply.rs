@@ -2,7 +2,7 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyString};
 
 use crate::environment::Environment;
 use crate::message::Header;
@@ -17,7 +17,88 @@ pub(crate) struct Reply<'py> {
 }
 
 /// Texts of reply headers.
-type Pair<'py> = (Bound<'py, PyString>, Bound<'py, PyString>);
+pub(crate) type Pair<'py> = (Bound<'py, PyString>, Bound<'py, PyString>);
+
+/// What a result says.
+pub(crate) struct Content<'py> {
+    /// 0 for none.
+    status: u16,
+    headers: Vec<Pair<'py>>,
+    body: Bound<'py, PyBytes>,
+}
+
+/// How a result goes to the daemon.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As a value, or as a response with status and headers.
+    Plain,
+    /// As what is sent to WebSocket clients: bytes as they are.
+    Frame,
+    /// As what a middleware says before the handler.
+    Before,
+    /// As the answer that a middleware leaves after the handler.
+    After,
+}
+
+/// What a middleware can say in a dict. It may return its whole context, so nothing else is looked at.
+const SAYS: [&str; 4] = ["payload", "query_params", "response_headers", "error"];
+
+/// The status of an answer that a middleware gives without one.
+const OK: u16 = 200;
+
+impl Form {
+    /// What a result says in this form; `answer` is the answer before it, for what runs after a handler.
+    ///
+    /// # Errors
+    ///
+    /// When the result can't be serialised, or is none that such a handler can return.
+    pub(crate) fn content<'py>(
+        self,
+        (environment, project): (&Environment, &Project),
+        result: &Bound<'py, PyAny>,
+        answer: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Content<'py>> {
+        let py = result.py();
+        let plain = |value: &Bound<'py, PyAny>| {
+            Ok(Content { status: 0, headers: Vec::new(), body: project.to_json(environment, value)? })
+        };
+        match (self, answer) {
+            (Self::Frame, _) if is_bytes(result) => {
+                let binary = (PyString::intern(py, "content-type"), PyString::intern(py, "application/octet-stream"));
+                let body = PyBytes::new(py, &result.extract::<Vec<u8>>()?);
+                Ok(Content { status: 0, headers: vec![binary], body })
+            }
+            (Self::Before, _) if project.is_response(result) => {
+                let (status, headers) = status_and_headers(result)?;
+                let status = if status == 0 { OK } else { status };
+                Ok(Content { status, headers, body: project.to_json(environment, result)? })
+            }
+            (Self::Before, _) => match result.cast::<PyDict>() {
+                Ok(said) => plain(&only(said, &SAYS)?),
+                Err(_) => plain(result),
+            },
+            (Self::After, Some(answer)) => {
+                let (status, headers, body) = environment.settle(result, answer)?;
+                Ok(Content { status, headers, body })
+            }
+            _ => plain(result),
+        }
+    }
+}
+
+fn is_bytes(value: &Bound<'_, PyAny>) -> bool {
+    value.is_instance_of::<PyBytes>() || value.is_instance_of::<PyByteArray>()
+}
+
+fn only<'py>(said: &Bound<'py, PyDict>, names: &[&str]) -> PyResult<Bound<'py, PyAny>> {
+    let kept = PyDict::new(said.py());
+    for name in names {
+        if let Some(value) = said.get_item(name)? {
+            kept.set_item(name, value)?;
+        }
+    }
+    Ok(kept.into_any())
+}
 
 impl<'py> Reply<'py> {
     /// Serialises a result and collects what the state holds.
@@ -33,6 +114,16 @@ impl<'py> Reply<'py> {
     ) -> PyResult<Self> {
         let body = project.to_json(environment, result)?;
         let (status, headers) = if project.is_response(result) { status_and_headers(result)? } else { (0, Vec::new()) };
+        Self::of(id, Content { status, headers, body }, state)
+    }
+
+    /// A reply of this content, with what the state holds.
+    ///
+    /// # Errors
+    ///
+    /// When a header has no text form.
+    pub(crate) fn of(id: u64, content: Content<'py>, state: Option<&Bound<'py, PyAny>>) -> PyResult<Self> {
+        let Content { status, headers, body } = content;
         let mut header = Header::completed(id, status);
         header.elements(headers.len());
         for (name, value) in &headers {

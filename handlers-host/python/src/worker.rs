@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyString, PyTuple};
 
 use crate::call::Call;
 use crate::connection::{Connection, Flushed, lock};
 use crate::coroutine::{self, Starting};
+use crate::decode::{self, Invoke, Message};
 use crate::environment::Environment;
 use crate::flusher::Flusher;
 use crate::frame::{Frame, Inbox};
 use crate::ids::Ids;
-use crate::message::{self, Header, Invoke, Message};
+use crate::message::Header;
 use crate::output::{Output, Stream};
 use crate::plan::Plan;
 use crate::pool::Pool;
@@ -192,7 +193,7 @@ impl Worker {
     fn receive(slf: &Bound<'_, Self>, inbox: &Inbox, frame: &Frame) -> PyResult<()> {
         let worker = slf.get();
         let body = &inbox.bytes()[frame.body.clone()];
-        match understood(message::decode(&inbox.bytes()[frame.header.clone()])) {
+        match understood(decode::decode(&inbox.bytes()[frame.header.clone()])) {
             Message::Invoke(invoke) => Self::queue(slf, &invoke, body),
             Message::Load => watchdog::fail("the daemon sent a second load"),
             Message::Cancel(id) => {
@@ -264,6 +265,17 @@ impl Worker {
         self.connection.push(header, parts).map_err(|error| PyOverflowError::new_err(error.to_string()))
     }
 
+    /// Data for a WebSocket: bytes are a binary frame, anything else is JSON in a text frame.
+    fn frame<'py>(&self, data: &Bound<'py, PyAny>) -> PyResult<(bool, Bound<'py, PyBytes>)> {
+        if let Ok(bytes) = data.cast::<PyBytes>() {
+            return Ok((true, bytes.clone()));
+        }
+        if data.is_instance_of::<PyByteArray>() || data.is_instance_of::<PyMemoryView>() {
+            return Ok((true, PyBytes::new(data.py(), &data.extract::<Vec<u8>>()?)));
+        }
+        Ok((false, self.encode(data)?))
+    }
+
     /// A line of a logger.
     ///
     /// # Errors
@@ -306,7 +318,7 @@ impl Worker {
         loop {
             if let Some(frame) = understood(inbox.next()) {
                 let body = PyBytes::new(py, &inbox.bytes()[frame.body.clone()]).unbind();
-                let message = understood(message::decode(&inbox.bytes()[frame.header.clone()]));
+                let message = understood(decode::decode(&inbox.bytes()[frame.header.clone()]));
                 let Message::Load = message else { watchdog::fail("the first message of the daemon is not load") };
                 self.connection.put_inbox(inbox);
                 return Ok(body);
@@ -337,6 +349,17 @@ fn working(outcome: PyResult<()>, py: Python<'_>) {
 /// Whoever sends what can't be understood speaks another protocol; nothing after it can be trusted.
 fn understood<T, E: std::error::Error>(outcome: Result<T, E>) -> T {
     outcome.unwrap_or_else(|error| watchdog::fail(&error.to_string()))
+}
+
+fn target_element(header: &mut Header, target: &Bound<'_, PyAny>) -> PyResult<()> {
+    if target.is_none() {
+        header.nil();
+    } else if let Ok(text) = target.cast::<PyString>() {
+        header.text(&text.to_cow()?);
+    } else {
+        header.number(target.extract()?);
+    }
+    Ok(())
 }
 
 #[pymethods]
@@ -451,6 +474,25 @@ impl Worker {
         let environment = self.environment()?;
         // Our Python part says what is wrong with the payload, and where in it.
         self.project()?.to_json(environment, payload).or_else(|_| environment.explain(payload))
+    }
+
+    /// Does something to WebSocket connections, at once: `targets` are the elements behind the action's number, `data` is what is
+    /// sent to them.
+    #[pyo3(signature = (action, targets, *data))]
+    fn push(&self, action: u64, targets: &Bound<'_, PyTuple>, data: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let py = targets.py();
+        let mut header = Header::push(1 + targets.len() + data.len());
+        header.number(action);
+        for target in targets {
+            target_element(&mut header, &target)?;
+        }
+        let frame = data.iter().next().map(|data| self.frame(&data)).transpose()?;
+        if let Some((binary, _)) = &frame {
+            header.boolean(*binary);
+        }
+        self.make_room(py);
+        self.answer(&header, &[frame.as_ref().map_or(&[], |(_, data)| data.as_bytes())])?;
+        self.flush_soon(py)
     }
 
     /// What was printed to stdout or stderr.

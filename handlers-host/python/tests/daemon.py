@@ -138,6 +138,8 @@ class Worker:
         self.next_id = 1
         self.buffer = b""
         self.logs, self.results, self.pongs = [], {}, []
+        #: What was done to WebSocket connections: the elements behind the message's number, the body, and how many results had come.
+        self.pushes = []
         self.hello = self.loaded = None
         self.gone = False
         self.pending = None
@@ -201,6 +203,8 @@ class Worker:
             self.logs.append((header[1], header[2], header[3], header[4], fields))
         elif number == 106:
             self.pongs.append(header[1])
+        elif number == 107:
+            self.pushes.append((header[1:], body, len(self.results)))
         else:
             raise AssertionError(f"unknown message {header}")
         return True
@@ -219,7 +223,7 @@ class Worker:
         self.until(lambda: self.hello is not None)
         body = {
             "root": str(project.root), "source": "src", "threads": threads, "development": development,
-            "events": project.events, "handlers": project.handlers,
+            "events": project.events, "websockets": project.websockets, "handlers": project.handlers,
         }  # fmt: skip
         self.project = project
         self.send([1], json.dumps(body).encode())
@@ -243,6 +247,17 @@ class Worker:
             data = text + data
         self.send([2, id, slot, index, attempt, f"{id:032x}", api], data)
         return id
+
+    def invoke_with(self, handler, input, body=b""):
+        """Calls a handler with an input as the protocol has it."""
+        id, self.next_id = self.next_id, self.next_id + 1
+        slot = id % 4096
+        self.slots[slot] = id
+        self.send([2, id, slot, self.project.index(handler), 1, f"{id:032x}", input], body)
+        return id
+
+    def call_with(self, handler, input, body=b""):
+        return self.result(self.invoke_with(handler, input, body))
 
     def result(self, id):
         self.until(lambda: id in self.results)

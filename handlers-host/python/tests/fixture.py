@@ -11,11 +11,12 @@ class Project:
     """A copy of the fixture project."""
 
     events = ["Counted", "Ordered"]
+    websockets = ["Blob", "Chat"]
 
     def __init__(self, root):
         self.root = Path(root).resolve()
         shutil.copytree(HERE / "project", self.root, dirs_exist_ok=True)
-        for name in ("runtime.py", "state.py", "errors.py"):
+        for name in ("runtime.py", "state.py", "errors.py", "responses.py"):
             shutil.copy(TEMPLATES / name, self.root / "src" / "generated" / name)
         self.handlers = []
 
@@ -39,7 +40,26 @@ class Project:
         })  # fmt: skip
         return self
 
+    def websocket(self, name, file="websockets/chat.py", ws="Chat"):
+        self.handlers.append({
+            "kind": "websocket", "name": name, "file": f"src/handlers/{file}", "functions": [f"handle_{name}", name],
+            "module": "generated.websockets.chat", "class": f"{ws}Connection", "message_class": f"{ws}Message",
+            "payload": {"record": "OrderInput"} if ws == "Chat" else "bytes",
+        })  # fmt: skip
+        return self
 
+    def cron(self, name, file="cron/nightly.py"):
+        self.handlers.append({"kind": "cron", "name": name, "file": f"src/handlers/{file}", "functions": [f"handle_{name}"]})
+        return self
+
+    def middleware(self, name):
+        file = f"src/middlewares/{name}.py"
+        self.handlers.append({"kind": "middleware", "name": name, "file": file, "functions": [f"{name}_middleware"]})
+        self.handlers.append({"kind": "after", "name": f"after_{name}", "file": file, "functions": [f"{name}_after"]})
+        return self
+
+
+WEBSOCKET = """nothing only_connection opened said said_sync pushes pushes_and_fails streams blocks wrong""".split()
 BEHAVIOUR = """sleeper blocker held surrogates contexts contexts_sync prints prints_sync chatters floods long_line raises raises_sync emits ids kills spins
 echo echo_sync cancels cancels_itself tasks background awaitable pickles called variadic defaults""".split()
 WITHOUT_BODY = "counter where none forks environment descriptors forget release".split()
@@ -56,5 +76,8 @@ def complete(root):
     for name in WITHOUT_BODY:
         project.api(name, "api/behaviour.py", "EmptyRequest")
     project.event("ordered", "Ordered", "generated.events.ordered", {"record": "OrderInput"})
+    for name in WEBSOCKET:
+        project.websocket(name)
+    project.websocket("blob", ws="Blob").cron("nightly").cron("bare").middleware("guard").middleware("brief")
     project.event("counted", "Counted", "generated.events.counted", {"array": "int"})
     return project

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each file is used by the extension as a whole, here only in part")]
 
+#[path = "../src/decode.rs"]
+mod decode;
 #[path = "../src/frame.rs"]
 mod frame;
 #[path = "../src/ids.rs"]
@@ -17,9 +19,10 @@ mod slots;
 use std::fs::File;
 use std::io::Write;
 
+use decode::{Input, Message, Phase, Target};
 use frame::{Inbox, MAX_FRAME, Outbox};
 use ids::Ids;
-use message::{Header, Input, Line, Message};
+use message::{Header, Line};
 use slots::Slots;
 
 /// Bytes of frames as the peer sends them.
@@ -100,38 +103,99 @@ fn an_invoke_of_an_api_is_understood_with_elements_of_newer_daemons() {
     // [0, ["eu"], [["k", "v"]], [["h", "1"]], true, 12, "newer"], "newer"
     header.extend_from_slice(&[0x97, 0, 0x91, 0xa2, b'e', b'u', 0x91, 0x92, 0xa1, b'k', 0xa1, b'v']);
     header.extend_from_slice(&[0x91, 0x92, 0xa1, b'h', 0xa1, b'1', 0xc3, 12, 0xa1, b'n', 0xa1, b'n']);
-    let Message::Invoke(invoke) = message::decode(&header).unwrap() else { panic!("no invoke") };
+    let Message::Invoke(invoke) = decode::decode(&header).unwrap() else { panic!("no invoke") };
     assert_eq!((invoke.id, invoke.slot, invoke.handler, invoke.attempt, invoke.trace_id), (9, 3, 1, 2, "ab"));
     let Input::Api { path_params, query, headers, has_body, query_length } = invoke.input else { panic!("no api") };
     assert_eq!((path_params, query), (vec!["eu"], vec![("k", "v")]));
-    assert_eq!(message::decode_pairs(headers).unwrap(), [("h", "1")]);
+    assert_eq!(decode::decode_pairs(headers).unwrap(), [("h", "1")]);
     assert_eq!((has_body, query_length), (true, Some(12)));
 }
 
 #[test]
 fn an_event_may_have_no_key() {
     let header = [0x97, 2, 1, 0, 0, 1, 0xa0, 0x95, 1, 0xa1, b'e', 0xa1, b't', 0xc0, 0xa1, b'E'];
-    let Message::Invoke(invoke) = message::decode(&header).unwrap() else { panic!("no invoke") };
+    let Message::Invoke(invoke) = decode::decode(&header).unwrap() else { panic!("no invoke") };
     assert!(matches!(invoke.input, Input::Event { id: "e", time: "t", key: None }));
+}
+
+/// An invoke with this input.
+fn invoke(input: &[u8]) -> Vec<u8> {
+    [&[0x97, 2, 1, 0, 0, 1, 0xa0], input].concat()
+}
+
+/// `["c", "/p", "t", [["r", "b"]], [], [["h", "1"]], nil]`
+const CONNECTION: &[u8] = b"\x97\xa1c\xa2/p\xa1t\x91\x92\xa1r\xa1b\x90\x91\x92\xa1h\xa11\xc0";
+
+#[test]
+fn what_happens_on_a_connection_is_understood() {
+    let input = |phase: u8, rest: &[u8]| {
+        let length = if rest.is_empty() { 0x93 } else { 0x95 };
+        [&[length, 3, phase], CONNECTION, rest].concat()
+    };
+    let opened = invoke(&input(0, b""));
+    let Message::Invoke(invoked) = decode::decode(&opened).unwrap() else { panic!("no invoke") };
+    let Input::WebSocket { connection, phase: Phase::Opened } = invoked.input else { panic!("no opened") };
+    assert_eq!((connection.id, connection.path, connection.connected_at, connection.client), ("c", "/p", "t", None));
+    assert_eq!((connection.path_params, connection.query), (vec![("r", "b")], Vec::new()));
+    assert_eq!(decode::decode_pairs(connection.headers).unwrap(), [("h", "1")]);
+    for (phase, rest, expected) in [(1, b"\xa1t\xc3".as_slice(), (true, 0)), (2, b"\xcd\x03\xe9\xa1r", (false, 1001))] {
+        let header = invoke(&input(phase, rest));
+        let Message::Invoke(invoked) = decode::decode(&header).unwrap() else { panic!("no invoke") };
+        let seen = match invoked.input {
+            Input::WebSocket { phase: Phase::Message { time: "t", binary }, .. } => (binary, 0),
+            Input::WebSocket { phase: Phase::Closed { code, reason: "r" }, .. } => (false, code),
+            _ => panic!("neither a message nor an end"),
+        };
+        assert_eq!(seen, expected);
+    }
+    assert!(decode::decode(&invoke(&input(3, b""))).is_err());
+    assert!(decode::decode(&invoke(&[&[0x93, 3, 1], CONNECTION].concat())).is_err());
+}
+
+#[test]
+fn a_middleware_is_told_what_it_stands_before_and_what_was_answered() {
+    let context = |target: &[u8]| [b"\x96".as_slice(), target, b"\xa3GET\xa2/x\x90\x90\xa1i"].concat();
+    let before = invoke(&[b"\x93\x04".as_slice(), &context(b"\x92\x00\xa1A"), b"\x91\x92\xa1k\xa1v"].concat());
+    let Message::Invoke(invoked) = decode::decode(&before).unwrap() else { panic!("no invoke") };
+    let Input::Middleware { context: seen, query, after: None } = invoked.input else { panic!("no middleware") };
+    assert!(matches!(seen.target, Target::Api("A")));
+    assert_eq!((seen.method, seen.path, seen.client, query), ("GET", "/x", Some("i"), vec![("k", "v")]));
+    let target = [b"\x93\x01\xa1W".as_slice(), CONNECTION].concat();
+    let after = [b"\x96\x05".as_slice(), &context(&target), b"\x90\x07\xcc\xc9\x91\x92\xa1h\xa11"].concat();
+    let after = invoke(&after);
+    let Message::Invoke(invoked) = decode::decode(&after).unwrap() else { panic!("no invoke") };
+    let Input::Middleware { context: seen, after: Some(after), .. } = invoked.input else { panic!("no after") };
+    assert!(matches!(seen.target, Target::WebSocket("W", connection) if connection.id == "c"));
+    assert_eq!((after.payload_length, after.status, after.headers), (7, 201, vec![("h", "1")]));
+    assert!(decode::decode(&invoke(&[b"\x93\x04".as_slice(), &context(b"\x92\x02\xa1A"), b"\x90"].concat())).is_err());
+}
+
+#[test]
+fn a_push_has_the_elements_of_the_protocol() {
+    let mut header = Header::push(3);
+    header.number(0);
+    header.text("c");
+    header.boolean(true);
+    assert_eq!(header.bytes(), b"\x94\x6b\x00\xa1c\xc3");
 }
 
 #[test]
 fn headers_that_are_none_are_errors_and_never_panics() {
     let valid = [0x97, 2, 1, 0, 0, 1, 0xa0, 0x95, 1, 0xa1, b'e', 0xa1, b't', 0xc0, 0xa1, b'E'];
     for end in 0..14 {
-        assert!(message::decode(&valid[..end]).is_err(), "{end} bytes");
+        assert!(decode::decode(&valid[..end]).is_err(), "{end} bytes");
     }
     for byte in 0..=255 {
         for at in 0..valid.len() {
             let mut changed = valid;
             changed[at] = byte;
-            drop(message::decode(&changed));
+            drop(decode::decode(&changed));
         }
     }
     for header in
         [&b"\x91\x63"[..], b"\x92\x03\xff", b"\xc0", b"\xdd\xff\xff\xff\xff\x02", b"\x91\x02", b"\x92\x03\xa1x"]
     {
-        assert!(message::decode(header).is_err(), "{header:?}");
+        assert!(decode::decode(header).is_err(), "{header:?}");
     }
 }
 

@@ -20,7 +20,8 @@ validating them again::
   pairs in the order of the path), ``body`` if ``"body" in cls.model_fields``, ``query`` if ``"query" in cls.model_fields``,
   ``query_params`` (a ``QueryParams``) and ``headers`` (a ``Headers``). ``path_params`` and ``cookies`` are computed.
 - event: ``payload``, ``timestamp`` (an aware ``datetime``), ``event_id`` (``str``), ``key`` (``str`` or ``None``).
-- WebSocket message: ``data``, ``timestamp``. Connection: ``connection_id``, ``path``, ``connected_at``.
+- WebSocket message: ``data``, ``timestamp``. Connection: ``connection_id``, ``path``, ``connected_at``, ``path_params`` (a dict), ``query_params``, ``headers``,
+  ``client``, ``close_code`` and ``close_reason``. A middleware before a WebSocket gets a plain ``Connection``.
 - ``QueryParams()`` starts empty: the worker puts in each name with its last value and, only if a name is repeated, sets
   ``_pairs`` to all ``(name, value)`` pairs in order.
 - ``Headers``: the worker calls ``Headers.__new__(Headers)`` and sets ``_pairs`` to an iterable of ``(lower-case name, value)``
@@ -36,6 +37,13 @@ validating them again::
   what the payload holds at that moment is what is emitted, and what can't be encoded fails on the user's own line.
 - After the call the worker reads ``state._triggers``, a list of ``(event, payload, key or None, due)`` tuples in call order, ``due`` being when it
   becomes visible in milliseconds since 1970 (0: at once), and ``state._auto_payloads``, a dict of event to payload. The payloads are what ``encode`` returned.
+
+- What ``state.ws`` does goes out at once: when the handlers are loaded the worker sets ``State.push_fn`` and ``State.websockets``, the frozenset of declared names.
+  ``push_fn(action, targets)`` or ``push_fn(action, targets, data)`` takes the numbers and elements of the message ``push`` in the worker protocol; bytes are a binary frame, other data is
+  serialised.
+
+**Middlewares** get a dict whose ``query_params``, ``headers`` and ``connection`` are of the classes here and whose ``cookies`` are what ``cookies(text)`` returns. After a handler they get
+what ``generated.responses.Answer.received(status, pairs, body)`` makes; the worker then takes its ``status``, ``headers.pairs()`` and ``body(encode)``.
 
 **Replies.** For an instance of ``Response`` the worker reads ``status`` (``int`` or ``None``) and ``headers`` (``None``, or a mapping of
 name to one text or a list of texts) and serialises the instance, which leaves both out. Everything is serialised with
@@ -180,12 +188,7 @@ class Request(Record):
     @property
     def cookies(self) -> typing.Dict[str, str]:
         """The cookies by name; of a repeated one the first."""
-        cookies: typing.Dict[str, str] = {}
-        for crumb in self.headers.get("cookie", "").split(";"):
-            name, equals, value = crumb.partition("=")
-            if equals:
-                cookies.setdefault(name.strip(), value.strip().strip('"'))
-        return cookies
+        return cookies(self.headers.get("cookie", ""))
 
 
 class Response(Record):
@@ -207,16 +210,31 @@ class Message(Record):
 
 
 class Connection(Record):
-    """One client of a WebSocket."""
+    """One client of a WebSocket. As JSON it is ``connection_id``, ``path`` and ``connected_at``; what the client sent along stays here."""
 
     connection_id: str
+    #: As the schema has it.
     path: str
     connected_at: datetime.datetime
+    path_params: typing.Dict[str, str] = pydantic.Field(default_factory=dict, exclude=True)
+    query_params: QueryParams = pydantic.Field(default_factory=QueryParams, exclude=True)
+    #: Of the request that opened the connection.
+    headers: Headers = pydantic.Field(default_factory=Headers, exclude=True)
+    #: The client's address.
+    client: typing.Optional[str] = pydantic.Field(default=None, exclude=True)
+    #: How the connection was closed, for ``onDisconnect``.
+    close_code: typing.Optional[int] = pydantic.Field(default=None, exclude=True)
+    close_reason: typing.Optional[str] = pydantic.Field(default=None, exclude=True)
 
     @property
     def id(self) -> str:
         """The same as ``connection_id``."""
         return self.connection_id
+
+    @property
+    def cookies(self) -> typing.Dict[str, str]:
+        """The cookies by name; of a repeated one the first."""
+        return cookies(self.headers.get("cookie", ""))
 
 
 In = typing.TypeVar("In")
@@ -236,6 +254,16 @@ MessageHandler = typing.Union[
     Callable[[Subject], _Result[typing.Any]],
     Callable[[], _Result[typing.Any]],
 ]
+
+
+def cookies(header: str) -> typing.Dict[str, str]:
+    """What a cookie header says, by name; of a repeated one the first."""
+    by_name: typing.Dict[str, str] = {}
+    for crumb in header.split(";"):
+        name, equals, value = crumb.partition("=")
+        if equals:
+            by_name.setdefault(name.strip(), value.strip().strip('"'))
+    return by_name
 
 
 def adapter(cls: type[pydantic.BaseModel], field: str) -> pydantic.TypeAdapter[typing.Any]:

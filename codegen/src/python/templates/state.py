@@ -19,14 +19,19 @@ from collections.abc import Callable
 
 import pydantic
 
-__all__ = ["Logger", "State", "TriggeredEvent", "UndeclaredEvent"]
+__all__ = ["Logger", "Sent", "State", "TriggeredEvent", "UndeclaredEvent", "UndeclaredWebSocket", "WebSockets"]
 
 LogFn = Callable[[typing.Optional[str], str, str, typing.Dict[str, typing.Any]], typing.Any]
+PushFn = Callable[..., None]
 Delay = typing.Union[int, float, str, datetime.timedelta]
 
 
 class UndeclaredEvent(ValueError):
     """An event was triggered that the schema doesn't declare."""
+
+
+class UndeclaredWebSocket(ValueError):
+    """A broadcast to a WebSocket that the schema doesn't declare."""
 
 
 class TriggeredEvent(pydantic.BaseModel):
@@ -37,6 +42,16 @@ class TriggeredEvent(pydantic.BaseModel):
     key: typing.Optional[str] = None
     #: When it becomes visible; ``None`` for at once.
     due: typing.Optional[datetime.datetime] = None
+
+
+class Sent(pydantic.BaseModel):
+    """One call of ``state.ws.send`` or, without a ``connection_id``, of ``state.ws.broadcast``."""
+
+    data: typing.Any
+    connection_id: typing.Optional[str] = None
+    ws_name: typing.Optional[str] = None
+    room: typing.Optional[str] = None
+    exclude: typing.Optional[str] = None
 
 
 class Logger:
@@ -78,8 +93,87 @@ class Logger:
         logging.getLogger(f"rohas.{self._handler_name or 'handler'}").log(_LEVELS[level], "%s", text)
 
 
+class WebSockets:
+    """Reaches the clients of WebSockets from any handler, at once and in the order of the calls, even if the handler fails later.
+
+    ``data`` is a model, dict, list or scalar, which is sent as JSON in a text frame, or ``bytes``, which are a binary frame. A connection that has gone is no error.
+    In unit tests ``sent``, ``joined``, ``left`` and ``closed`` collect what was done.
+    """
+
+    __slots__ = ("_push_fn", "_names", "sent", "joined", "left", "closed")
+
+    def __init__(
+        self,
+        push_fn: typing.Optional[PushFn] = None,
+        names: typing.Optional[typing.FrozenSet[str]] = None,
+    ) -> None:
+        self._push_fn = push_fn
+        self._names = names
+        self.sent: typing.List[Sent] = []
+        #: Connections and rooms.
+        self.joined: typing.List[typing.Tuple[str, str]] = []
+        self.left: typing.List[typing.Tuple[str, str]] = []
+        #: Connections, codes and reasons.
+        self.closed: typing.List[typing.Tuple[str, int, str]] = []
+
+    def send(self, connection_id: str, data: typing.Any) -> None:
+        """Send a message to one client."""
+        if self._push_fn is not None:
+            self._push_fn(_SEND, (_text("connection_id", connection_id),), data)
+        else:
+            self.sent.append(Sent(data=copy.deepcopy(data), connection_id=connection_id))
+
+    def broadcast(
+        self,
+        ws_name: str,
+        data: typing.Any,
+        room: typing.Optional[str] = None,
+        exclude: typing.Optional[str] = None,
+    ) -> None:
+        """Send a message to all clients of a WebSocket, or those in a room of it, but not to the connection ``exclude``."""
+        if self._names is not None and ws_name not in self._names:
+            raise UndeclaredWebSocket(_unknown("WebSocket", ws_name, self._names))
+        if self._push_fn is not None:
+            targets = (ws_name, _text_or_none("room", room), _text_or_none("exclude", exclude))
+            self._push_fn(_BROADCAST, targets, data)
+        else:
+            self.sent.append(Sent(data=copy.deepcopy(data), ws_name=ws_name, room=room, exclude=exclude))
+
+    def join(self, connection_id: str, room: str) -> None:
+        """Put a client into a room of its WebSocket, for ``broadcast``. A client may be in several and leaves them when it goes."""
+        if self._push_fn is not None:
+            self._push_fn(_JOIN, (_text("connection_id", connection_id), _text("room", room)))
+        else:
+            self.joined.append((connection_id, room))
+
+    def leave(self, connection_id: str, room: str) -> None:
+        """Take a client out of a room."""
+        if self._push_fn is not None:
+            self._push_fn(_LEAVE, (_text("connection_id", connection_id), _text("room", room)))
+        else:
+            self.left.append((connection_id, room))
+
+    def close(self, connection_id: str, code: int = 1000, reason: str = "") -> None:
+        """Close a connection, with 1000 or a code of your own from 3000 to 4999, and at most 123 bytes of reason."""
+        if code not in _CLOSE_CODES and not 3000 <= code <= 4999:
+            raise ValueError(f"a connection is closed with 1000 to 1003, 1007 to 1014 or 3000 to 4999, not {code!r}")
+        if len(reason.encode()) > _LONGEST_REASON:
+            raise ValueError(f"a close reason has at most {_LONGEST_REASON} bytes, not {len(reason.encode())}")
+        if self._push_fn is not None:
+            self._push_fn(_CLOSE, (_text("connection_id", connection_id), code, reason))
+        else:
+            self.closed.append((connection_id, code, reason))
+
+
 class State:
     """One call of one handler."""
+
+    #: Set by the worker for all calls; in unit tests there is none.
+    push_fn: typing.ClassVar[typing.Optional[PushFn]] = None
+    #: The names of all declared WebSockets, set by the worker.
+    websockets: typing.ClassVar[typing.Optional[typing.FrozenSet[str]]] = None
+
+    _ws: WebSockets
 
     # `__dict__` is there for handlers that keep something of their own on the state; it costs nothing until then.
     __slots__ = (
@@ -93,6 +187,7 @@ class State:
         "_logger",
         "_triggers",
         "_auto_payloads",
+        "_ws",
         "__dict__",
     )
 
@@ -127,6 +222,16 @@ class State:
         if logger is None:
             logger = self._logger = Logger(self.handler_name, self._log_fn)
         return logger
+
+    @property
+    def ws(self) -> WebSockets:
+        """The clients of WebSockets."""
+        try:
+            return self._ws
+        except AttributeError:
+            # Few handlers ask for it, so that not every call makes one.
+            self._ws = WebSockets(type(self).push_fn, type(self).websockets)
+            return self._ws
 
     def trigger_event(
         self,
@@ -235,10 +340,32 @@ def _seconds(text: str) -> float:
 
 
 def _undeclared(event_name: str, events: typing.FrozenSet[str]) -> UndeclaredEvent:
-    close = difflib.get_close_matches(event_name, events, n=1)
+    return UndeclaredEvent(_unknown("event", event_name, events))
+
+
+def _unknown(kind: str, name: str, declared: typing.FrozenSet[str]) -> str:
+    close = difflib.get_close_matches(name, declared, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    known = ", ".join(sorted(events)) or "none"
-    return UndeclaredEvent(f"the schema declares no event {event_name!r}{hint} (declared: {known})")
+    known = ", ".join(sorted(declared)) or "none"
+    return f"the schema declares no {kind} {name!r}{hint} (declared: {known})"
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is a text, not {value!r}")
+    return value
+
+
+def _text_or_none(name: str, value: object) -> typing.Optional[str]:
+    return None if value is None else _text(name, value)
+
+
+# The actions of the message `push` in the worker protocol.
+_SEND, _BROADCAST, _JOIN, _LEAVE, _CLOSE = range(5)
+
+# Those that a server may send; 1004 to 1006 and 1015 are never on the wire.
+_CLOSE_CODES = frozenset([1000, 1001, 1002, 1003, *range(1007, 1015)])
+_LONGEST_REASON = 123
 
 
 _LEVELS = {"trace": 5, "debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}

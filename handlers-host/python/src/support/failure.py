@@ -43,6 +43,8 @@ def describe(error, failure, result):
     }
     if failure == "cancelled":
         described.update({"class": "cancelled", "message": "the call was cancelled"})
+    elif failure == "result" and isinstance(error, values.WrongResult):
+        described["code"] = "wrong_result"
     elif failure == "result":
         described.update({"code": "unserializable_result", "message": _cut(values.explain(result, error))})
     elif failure == "too_large":

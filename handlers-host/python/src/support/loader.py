@@ -28,6 +28,7 @@ class Project:
     def __init__(self, request):
         self.threads = request["threads"]
         self.events = frozenset(request["events"])
+        self.websockets = frozenset(request["websockets"])
         self.state = self.response = self.model = None
         self.plans = []
         self.report = {"handlers": []}
@@ -38,11 +39,16 @@ class Plan:
 
     __slots__ = (
         "kind", "name", "function", "parameters", "asynchronous", "argument_class", "fields",
-        "path_params", "body", "query", "query_params", "headers", "payload",
+        "path_params", "body", "query", "query_params", "headers", "payload", "message_class", "message_fields",
+        "cookies", "answer",
     )  # fmt: skip
 
 
-def load(request, loading):
+class Absent(Exception):
+    """A file that doesn't define an optional function."""
+
+
+def load(request, worker):
     """Loads everything; a handler that fails doesn't keep the others from being loaded."""
     root = os.path.realpath(request["root"])
     source = os.path.join(root, request["source"])
@@ -50,19 +56,20 @@ def load(request, loading):
     wanted = [source, root]
     sys.path[:] = wanted + [entry for entry in sys.path if entry and os.path.realpath(entry) not in wanted]
     project = Project(request)
-    loader = _Loader(root, source, project)
+    loader = _Loader(root, source, project, worker.push)
     for index, handler in enumerate(request["handlers"]):
-        loading(index)
+        worker.loading(index)
         plan, report = loader.attempt(handler)
         project.plans.append(plan)
         project.report["handlers"].append(report)
-    loading(None)
+    worker.loading(None)
     return project
 
 
 class _Loader:
-    def __init__(self, root, source, project):
+    def __init__(self, root, source, project, push):
         self.root = root
+        self.push = push
         self.source = source
         self.project = project
         #: Modules by file, or why they can't be imported: several handlers may share a file.
@@ -73,19 +80,31 @@ class _Loader:
         try:
             _require_pydantic()
             plan = self.plan(handler)
+        except Absent:
+            return None, {"ok": False, "absent": True}
         except BaseException as error:  # noqa: B036 - a module may call sys.exit() when it is imported
             return None, {"ok": False, "error": _describe(error, handler)}
         return plan, {"ok": True, "asynchronous": plan.asynchronous}
 
     def plan(self, handler):
-        module = self.module(handler["file"])
+        kind = handler["kind"]
+        module = self.module(handler["file"]) if kind != "after" else self.middleware(handler["file"])
         plan = Plan()
-        plan.kind, plan.name = handler["kind"], handler["name"]
+        plan.kind, plan.name = kind, handler["name"]
         plan.function = _function(module, handler)
         plan.parameters = _parameters(plan.function, handler)
         plan.asynchronous = _is_asynchronous(plan.function, handler)
+        if kind == "after":
+            plan.function, plan.parameters = _with_three(plan.function, plan.parameters), 3
         self.introspect(plan, handler)
         return plan
+
+    def middleware(self, file):
+        """The module of a file that may define what runs after a handler. What keeps it from being imported is in the report of what runs before."""
+        try:
+            return self.module(file)
+        except BaseException as error:  # noqa: B036 - see `attempt`
+            raise Absent from error
 
     def module(self, file):
         """The module of a file, imported once."""
@@ -117,34 +136,71 @@ class _Loader:
 
     def introspect(self, plan, handler):
         """Adds what the generated classes say."""
-        package = handler["module"].partition(".")[0]
-        runtime, cls = _generated(package, handler)
-        self.share(package, runtime)
-        plan.argument_class = cls
-        if plan.kind == "api":
-            self.introspect_api(plan, runtime, cls)
-        elif plan.kind == "event":
-            plan.payload = runtime.adapter(cls, "payload").validator.validate_json
-            plan.fields = ["payload", "timestamp", "event_id", "key"]
-        else:
+        introspect = _INTROSPECT.get(plan.kind)
+        if introspect is None:
             raise LoadError("HandlerError", f"this worker doesn't run handlers of the kind {plan.kind!r}", "update rohas")
+        package = handler.get("module", _PACKAGE).partition(".")[0]
+        runtime = _generated(package, "runtime")
+        self.share(package, runtime)
+        plan.query_params, plan.headers = runtime.QueryParams, runtime.Headers
+        introspect(self, plan, runtime, handler)
 
-    def introspect_api(self, plan, runtime, cls):
+    def introspect_event(self, plan, runtime, handler):
+        plan.argument_class = cls = _class(handler, "class")
+        plan.payload = runtime.adapter(cls, "payload").validator.validate_json
+        plan.fields = ["payload", "timestamp", "event_id", "key"]
+
+    def introspect_cron(self, plan, runtime, handler):
+        """Its request is a dict and needs nothing."""
+
+    def introspect_websocket(self, plan, runtime, handler):
+        plan.argument_class, plan.fields = _class(handler, "class"), _CONNECTION
+        plan.message_class = cls = _class(handler, "message_class")
+        plan.payload = runtime.adapter(cls, "data").validator.validate_json
+        plan.message_fields = ["data", "timestamp"]
+
+    def introspect_middleware(self, plan, runtime, handler):
+        # A middleware may stand before several WebSockets, each with a class of its own.
+        plan.argument_class, plan.fields = runtime.Connection, _CONNECTION
+        plan.payload = importlib.import_module("pydantic").TypeAdapter(object).validator.validate_json
+        plan.cookies = runtime.cookies
+        plan.answer = _generated(_PACKAGE, "responses").Answer.received
+
+    def introspect_api(self, plan, runtime, handler):
+        plan.argument_class = cls = _class(handler, "class")
         attributes = [attribute for _, attribute in cls.PATH_PARAMS]
         plan.path_params = [sys.intern(attribute) for attribute in attributes]
         typed = [name for name in ("body", "query") if name in cls.model_fields]
         for name in ("body", "query"):
             validate = runtime.adapter(cls, name).validator.validate_json if name in typed else None
             setattr(plan, name, validate)
-        plan.query_params, plan.headers = runtime.QueryParams, runtime.Headers
         plan.fields = [*plan.path_params, *typed, "query_params", "headers"]
 
     def share(self, package, runtime):
         if self.project.state is None:
             self.project.response = runtime.Response
             self.project.model = importlib.import_module("pydantic").BaseModel
-            self.project.state = importlib.import_module(f"{package}.state").State
+            self.project.state = state = importlib.import_module(f"{package}.state").State
+            state.push_fn, state.websockets = self.push, self.project.websockets
             failure.handler_error = importlib.import_module(f"{package}.errors").HandlerError
+
+
+_INTROSPECT = {
+    "api": _Loader.introspect_api,
+    "event": _Loader.introspect_event,
+    "cron": _Loader.introspect_cron,
+    "websocket": _Loader.introspect_websocket,
+    "middleware": _Loader.introspect_middleware,
+    "after": _Loader.introspect_middleware,
+}
+
+#: The generated package, for handlers that are given no class of their own.
+_PACKAGE = "generated"
+
+#: What the worker sets of a connection.
+_CONNECTION = [
+    "connection_id", "path", "connected_at", "path_params", "query_params", "headers", "client", "close_code", "close_reason",
+]  # fmt: skip
 
 
 def _require_pydantic():
@@ -198,14 +254,20 @@ def _execute(name, path, search=None):
     return sys.modules.get(name, module)
 
 
-def _generated(package, handler):
+def _generated(package, name):
     try:
-        runtime = importlib.import_module(f"{package}.runtime")
-        cls = getattr(importlib.import_module(handler["module"]), handler["class"])
+        return importlib.import_module(f"{package}.{name}")
+    except ModuleNotFoundError as error:
+        raise LoadError("ImportError", f"{package}.{name} can't be imported: {error}", "run `rohas codegen`") from error
+
+
+def _class(handler, key):
+    module, name = handler["module"], handler[key]
+    try:
+        return getattr(importlib.import_module(module), name)
     except (ModuleNotFoundError, AttributeError) as error:
-        message = f"the generated class {handler['module']}.{handler['class']} can't be imported: {error}"
+        message = f"the generated class {module}.{name} can't be imported: {error}"
         raise LoadError("ImportError", message, "run `rohas codegen`") from error
-    return runtime, cls
 
 
 def _function(module, handler):
@@ -213,6 +275,8 @@ def _function(module, handler):
         function = getattr(module, name, None)
         if callable(function):
             return function
+    if handler["kind"] == "after":
+        raise Absent
     wanted = handler["functions"]
     own = [
         name for name, value in vars(module).items()
@@ -231,24 +295,47 @@ def _rename(wanted, own):
     return f"rename {close[0]} to {wanted[0]}; the file defines {', '.join(own)}"
 
 
+#: What the functions of each kind may take.
+_TAKES = {
+    "api": ["req", "state"],
+    "event": ["event", "state"],
+    "cron": ["req", "state"],
+    "websocket": ["message", "connection", "state"],
+    "middleware": ["context", "state"],
+    "after": ["context", "response", "state"],
+}
+
+
 def _parameters(function, handler):
+    """How many arguments a function is called with."""
+    takes = _TAKES.get(handler["kind"], ["req", "state"])
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         # A callable written in C without a signature: give it all there is.
-        return 2
+        return len(takes)
     positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     variadic = any(each.kind is each.VAR_POSITIONAL for each in parameters)
-    needed = [each.name for each in positional if each.default is each.empty][2:]
+    needed = [each.name for each in positional if each.default is each.empty][len(takes) :]
     needed += [each.name for each in parameters if each.kind is each.KEYWORD_ONLY and each.default is each.empty]
     if needed:
-        first = "event" if handler["kind"] == "event" else "req"
+        names = [f"`{name}`" for name in takes]
         raise _at(
             function, handler, "TypeError",
             f"{function.__name__} needs more arguments than a handler gets: {', '.join(needed)}",
-            f"take at most two parameters, `{first}` and `state`, or give the others defaults",
+            f"take at most {_NUMBERS[len(takes)]} parameters, {', '.join(names[:-1])} and {names[-1]}, or give the others defaults",
         )  # fmt: skip
-    return 2 if variadic else min(len(positional), 2)
+    return len(takes) if variadic else min(len(positional), len(takes))
+
+
+_NUMBERS = {2: "two", 3: "three"}
+
+
+def _with_three(function, parameters):
+    """What runs after a handler is given context, answer and state; a function may take fewer."""
+    if parameters == 3:
+        return function
+    return lambda *arguments: function(*arguments[:parameters])
 
 
 def _is_asynchronous(function, handler):

@@ -20,6 +20,7 @@ current_call = contextvars.ContextVar("rohas_current_call", default=None)
 # What Rust looks up here.
 describe_failure = failure.describe
 encode = values.encode
+settle = values.settle
 log_fields = values.log_fields
 to_json = values.to_json
 
@@ -43,7 +44,7 @@ def run(worker):
     # What is made while modules are imported lives as long as the worker: the collector never needs to look at it.
     thresholds = gc.get_threshold()
     gc.set_threshold(0)
-    project = loader.load(request, worker.loading)
+    project = loader.load(request, worker)
     gc.freeze()
     if gc.get_threshold()[0] == 0:
         gc.set_threshold(*thresholds)

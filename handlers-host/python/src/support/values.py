@@ -35,6 +35,21 @@ def encode(payload):
         raise UnserializableResult(explain(payload, error)) from error
 
 
+class WrongResult(TypeError):
+    """A handler returned something that its kind of handler can't return."""
+
+
+def settle(result, answer):
+    """What becomes of the answer to a request when a middleware has looked at it: status, pairs of headers, body."""
+    if result is None or result is answer:
+        return answer.status, answer.headers.pairs(), answer.body(to_json)
+    if not hasattr(result, "status") or not hasattr(result, "headers"):
+        kind = type(result).__name__
+        raise WrongResult(f"what runs after a handler returns None or a response such as generated.responses.Reply, not {kind}")
+    headers = type(answer.headers)(result.headers or {})
+    return result.status or answer.status, headers.pairs(), to_json(result)
+
+
 def explain(value, error):
     """Why a value has no JSON form, naming the part that hasn't one."""
     try:

@@ -16,7 +16,7 @@ __all__ = ["RawConnection", "RawConnectionHandler", "RawMessage", "RawMessageHan
 class RawMessage(runtime.Message):
     """A message on /raw."""
 
-    data: typing.Dict[str, typing.Any]
+    data: typing.Any
     timestamp: datetime.datetime = pydantic.Field(default_factory=runtime.now)
 
 

@@ -1,0 +1,2 @@
+async def alone_middleware(context, state):
+    return None

@@ -1,0 +1,6 @@
+def brief_middleware(context):
+    return {"payload": context["payload"]}
+
+
+def brief_after():
+    return None
