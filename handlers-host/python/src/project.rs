@@ -9,6 +9,9 @@ use crate::environment::Environment;
 use crate::plan::Plan;
 use crate::raw;
 
+/// What a middleware can say in a dict. It may return its whole context, so nothing else is looked at.
+const SAYS: [&str; 4] = ["payload", "query_params", "response_headers", "error"];
+
 /// The loaded project.
 pub(crate) struct Project {
     /// `generated.state.State`
@@ -21,6 +24,8 @@ pub(crate) struct Project {
     encode: Py<PyAny>,
     /// `generated.runtime.Response`
     response: Py<PyType>,
+    /// `generated.runtime.QueryParams`
+    query_params: Py<PyType>,
     /// `pydantic.BaseModel`
     model: Py<PyType>,
     by_alias: Py<PyDict>,
@@ -39,6 +44,7 @@ impl Project {
             generate_id: worker.getattr("generate_id")?.unbind(),
             encode: worker.getattr("encode")?.unbind(),
             response: loaded.getattr("response")?.extract()?,
+            query_params: loaded.getattr("query_params")?.extract()?,
             model: loaded.getattr("model")?.extract()?,
             by_alias: [("by_alias", true)].into_py_dict(worker.py())?.unbind(),
         })
@@ -59,6 +65,25 @@ impl Project {
     /// Whether a result is a reply with status and headers.
     pub(crate) fn is_response(&self, result: &Bound<'_, PyAny>) -> bool {
         raw::inherits(result, self.response.bind(result.py()))
+    }
+
+    /// What a middleware says in the dict that it returns.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory left.
+    pub(crate) fn said<'py>(&self, result: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+        let py = result.py();
+        let said = PyDict::new(py);
+        for name in SAYS {
+            let Some(value) = result.get_item(name)? else { continue };
+            if raw::inherits(&value, self.query_params.bind(py)) {
+                said.set_item(name, value.call_method0(intern!(py, "all"))?)?;
+            } else {
+                said.set_item(name, value)?;
+            }
+        }
+        Ok(said.into_any())
     }
 
     /// A result or payload as JSON.

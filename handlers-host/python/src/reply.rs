@@ -40,9 +40,6 @@ pub(crate) enum Form {
     After,
 }
 
-/// What a middleware can say in a dict. It may return its whole context, so nothing else is looked at.
-const SAYS: [&str; 4] = ["payload", "query_params", "response_headers", "error"];
-
 /// The status of an answer that a middleware gives without one.
 const OK: u16 = 200;
 
@@ -74,7 +71,7 @@ impl Form {
                 Ok(Content { status, headers, body: project.to_json(environment, result)? })
             }
             (Self::Before, _) => match result.cast::<PyDict>() {
-                Ok(said) => plain(&only(said, &SAYS)?),
+                Ok(said) => plain(&project.said(said)?),
                 Err(_) => plain(result),
             },
             (Self::After, Some(answer)) => {
@@ -88,16 +85,6 @@ impl Form {
 
 fn is_bytes(value: &Bound<'_, PyAny>) -> bool {
     value.is_instance_of::<PyBytes>() || value.is_instance_of::<PyByteArray>()
-}
-
-fn only<'py>(said: &Bound<'py, PyDict>, names: &[&str]) -> PyResult<Bound<'py, PyAny>> {
-    let kept = PyDict::new(said.py());
-    for name in names {
-        if let Some(value) = said.get_item(name)? {
-            kept.set_item(name, value)?;
-        }
-    }
-    Ok(kept.into_any())
 }
 
 impl<'py> Reply<'py> {

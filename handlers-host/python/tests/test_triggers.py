@@ -168,7 +168,7 @@ class Middlewares(Case):
     def test_a_dict_says_what_changes_and_nothing_else(self):
         result = self.said("change")
         self.assertEqual(result.status, 0)
-        expected = {"payload": {"do": "change", "changed": True}, "query_params": {"tag": "b", "page": "2"}}
+        expected = {"payload": {"do": "change", "changed": True}, "query_params": {"tag": ["a", "b"], "page": "2"}}
         self.assertEqual(result.json, expected)
         self.assertEqual(self.said("say").json, {"response_headers": {"x-a": ["1", "2"]}, "error": "no"})
 

@@ -42,7 +42,8 @@ validating them again::
   ``push_fn(action, targets)`` or ``push_fn(action, targets, data)`` takes the numbers and elements of the message ``push`` in the worker protocol; bytes are a binary frame, other data is
   serialised.
 
-**Middlewares** get a dict whose ``query_params``, ``headers`` and ``connection`` are of the classes here and whose ``cookies`` are what ``cookies(text)`` returns. After a handler they get
+**Middlewares** get a dict whose ``query_params``, ``headers`` and ``connection`` are of the classes here and whose ``cookies`` are what ``cookies(text)`` returns. ``QueryParams`` that
+come back from one are sent as ``all()`` says. After a handler they get
 what ``generated.responses.Answer.received(status, pairs, body)`` makes; the worker then takes its ``status``, ``headers.pairs()`` and ``body(encode)``.
 
 **Replies.** For an instance of ``Response`` the worker reads ``status`` (``int`` or ``None``) and ``headers`` (``None``, or a mapping of
@@ -115,6 +116,18 @@ class QueryParams(typing.Dict[str, str]):
         if pairs is not None:
             return [value for key, value in pairs if key == name]
         return [self[name]] if name in self else []
+
+    def all(self) -> typing.Dict[str, typing.Union[str, list[str]]]:
+        """By name the value, or the list of all where the name is repeated; what was set by hand since is one value."""
+        pairs: Iterable[tuple[str, str]] = getattr(self, "_pairs", ())
+        repeated: dict[str, list[str]] = {}
+        for name, value in pairs:
+            repeated.setdefault(name, []).append(value)
+        values: typing.Dict[str, typing.Union[str, list[str]]] = {}
+        for name, value in self.items():
+            given = repeated.get(name, [])
+            values[name] = given if len(given) > 1 and given[-1] == value else value
+        return values
 
     @classmethod
     def __get_pydantic_core_schema__(

@@ -29,7 +29,7 @@ class Project:
         self.threads = request["threads"]
         self.events = frozenset(request["events"])
         self.websockets = frozenset(request["websockets"])
-        self.state = self.response = self.model = None
+        self.state = self.response = self.query_params = self.model = None
         self.plans = []
         self.report = {"handlers": []}
 
@@ -178,7 +178,7 @@ class _Loader:
 
     def share(self, package, runtime):
         if self.project.state is None:
-            self.project.response = runtime.Response
+            self.project.response, self.project.query_params = runtime.Response, runtime.QueryParams
             self.project.model = importlib.import_module("pydantic").BaseModel
             self.project.state = state = importlib.import_module(f"{package}.state").State
             state.push_fn, state.websockets = self.push, self.project.websockets
