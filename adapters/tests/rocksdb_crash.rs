@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use rohas_adapters::broker::{Broker, Consumer, Error, Publication, Subscription};
 use rohas_adapters::envelope::{Envelope, TraceContext};
-use rohas_adapters::rocksdb::{Durability, Options, RocksDb};
+use rohas_adapters::rocksdb::{Durability, OpenError, Options, RocksDb};
 use uuid::Uuid;
 
 const STORE: &str = "ROHAS_TEST_STORE";
@@ -194,6 +194,37 @@ async fn a_full_disk_is_an_error_until_there_is_room_and_loses_nothing_confirmed
     assert!(seen.starts_with(&confirmed), "what was confirmed comes first and in order");
     store.close().await.unwrap();
     drop(store);
+    drop(disk);
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_at_the_start_is_named_and_costs_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(directory.path()) else {
+        println!("skipped: mounting a small file system is not allowed here");
+        return;
+    };
+    let path = directory.path().join("events");
+    let store = RocksDb::open(options(&path, true)).unwrap();
+    let consumer = subscribe(&store).await;
+    store.publish((0..5).map(numbered).collect()).await.unwrap();
+    drop((consumer, store));
+    let filler = directory.path().join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    let full = std::iter::repeat_with(|| file.write_all(&[b'x'; 4096])).find_map(Result::err).unwrap();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    for _ in 0..3 {
+        let refused = RocksDb::open(options(&path, true)).unwrap_err();
+        assert!(matches!(refused, OpenError::NoSpace { .. }), "{refused:?}");
+        assert!(refused.to_string().contains("its disk is full"), "{refused}");
+    }
+    drop(file);
+    std::fs::remove_file(filler).unwrap();
+    let store = RocksDb::open(options(&path, true)).unwrap();
+    let consumer = subscribe(&store).await;
+    let held = tokio::time::timeout(PATIENCE, consumer.next(10)).await.unwrap().unwrap();
+    assert_eq!(held.len(), 5);
+    drop((consumer, store));
     drop(disk);
 }
 

@@ -161,9 +161,15 @@ impl Database {
 
 fn refused(path: &Path, source: rocksdb::Error) -> OpenError {
     let path = path.to_owned();
-    // RocksDB has no code of its own for this; the lock file's name is in the message for both kinds of owner.
-    let locked = source.kind() == rocksdb::ErrorKind::IOError && source.as_ref().contains("LOCK");
-    if locked { OpenError::InUse { path, source } } else { OpenError::Open { path, source } }
+    // RocksDB has no code of its own for these; the lock file's name is in the message for both kinds of owner.
+    let failed_for = |cause: &str| source.kind() == rocksdb::ErrorKind::IOError && source.as_ref().contains(cause);
+    if failed_for("No space left on device") {
+        OpenError::NoSpace { path, source }
+    } else if failed_for("LOCK") {
+        OpenError::InUse { path, source }
+    } else {
+        OpenError::Open { path, source }
+    }
 }
 
 fn database_options() -> rocksdb::Options {

@@ -24,6 +24,17 @@ pub enum OpenError {
         /// What the system says.
         source: io::Error,
     },
+    /// Its disk is full.
+    #[error(
+        "cannot open the event store {}: its disk is full; make room and start again, nothing that it holds is lost",
+        path.display()
+    )]
+    NoSpace {
+        /// Its directory.
+        path: PathBuf,
+        /// What the database says.
+        source: rocksdb::Error,
+    },
     /// It does not open.
     #[error(
         "cannot open the event store {}; if it is damaged, restore it from a backup, or move the directory away to begin with an empty one: \

@@ -29,6 +29,8 @@ impl Ledger {
         let mut ledger = Self::empty(MAX_IDS);
         ledger.sequence = known.sequence;
         ledger.clock = known.clock;
+        // A number that was given is never given again, or whoever still holds it would finish another's messages.
+        ledger.last_sub = known.last_sub;
         ledger.load_clock(database)?;
         ledger.load_topics(database, known)?;
         ledger.load_subs(database, known)?;

@@ -11,7 +11,6 @@ use super::commit::{Answer, Change};
 use super::database::{DEAD, PROGRESS, RETURNED};
 use super::error::Fault;
 use super::ledger::{SubLedger, TopicLedger};
-use super::load::damaged;
 use super::overview;
 use super::progress::Progress;
 use super::rows::{DeadHead, ReturnedHead, Stored, decode_message, encode_message};
@@ -131,13 +130,17 @@ impl Builder<'_> {
         self.commit.durable.push(Answer::Ids(reply, gone));
     }
 
-    /// A dead letter that this commit has not removed, with its size.
+    /// A dead letter that this commit has not removed, with its size. One that cannot be read is reported and taken for none, so that it holds
+    /// up no other.
     fn dead(&self, id: Uuid) -> Result<Option<(DeadHead, Envelope, u64)>, Fault> {
         if self.commit.unburied.contains(&id) {
             return Ok(None);
         }
         let Some(value) = self.database.get(DEAD, id.as_bytes())? else { return Ok(None) };
-        let (head, envelope) = decode_message(&value).ok_or_else(|| damaged(&format!("the dead letter {id}")))?;
+        let Some((head, envelope)) = decode_message(&value) else {
+            tracing::error!(%id, "a dead letter of the event store cannot be read and is left out");
+            return Ok(None);
+        };
         Ok(Some((head, envelope, value.len() as u64)))
     }
 

@@ -177,3 +177,29 @@ async fn what_is_published_while_a_gap_is_passed_over_is_handed_out() {
     assert_eq!(lost.unwrap(), 1);
     assert_eq!(data(&take(&consumer, 1).await), ["published meanwhile"]);
 }
+
+#[tokio::test]
+async fn a_message_of_64_mib_goes_every_way_there_is() {
+    let directory = directory();
+    let store = open(directory.path());
+    let consumer = subscribe(&store, "E", "a").await;
+    let huge: String = ('a'..='z').cycle().take(64 << 20).collect();
+    publish(&store, "E", &[&huge, "small"]).await;
+    drop((consumer, store));
+
+    let store = open(directory.path());
+    let consumer = subscribe(&store, "E", "a").await;
+    let both = take(&consumer, 2).await;
+    assert!(both[0].envelope.data == huge && both[1].envelope.data == "small");
+    consumer.nack(&both[0], History::default(), Duration::from_nanos(1)).await.unwrap();
+    let again = take(&consumer, 1).await.remove(0);
+    consumer.dead_letter(&again, &obituary()).await.unwrap();
+    let letters = store.dead_letters(&DeadLetterFilter::default(), 10).await.unwrap();
+    store.redrive(&[letters[0].id]).await.unwrap();
+    let last = take(&consumer, 1).await;
+    assert!(last[0].envelope.data == huge);
+    consumer.ack(&last).await.unwrap();
+    consumer.ack(&both[1..]).await.unwrap();
+    let status = status(&store, "E", "a").await;
+    assert_eq!((status.waiting, status.in_flight, status.dead), (0, 0, 0));
+}

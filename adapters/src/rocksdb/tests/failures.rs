@@ -10,7 +10,7 @@ use super::*;
 use crate::broker::{DeadLetterFilter, Error};
 use crate::rocksdb::OpenError;
 use crate::rocksdb::codec::to_nanos;
-use crate::rocksdb::database::{DUE, Database, LOG, META, PROGRESS, RETURNED};
+use crate::rocksdb::database::{DEAD, DUE, Database, LOG, META, PROGRESS, RETURNED};
 use crate::rocksdb::rows::{CLOCK_KEY, encode, log_key};
 
 /// Changes the closed store as a damage would.
@@ -277,4 +277,41 @@ async fn a_clock_that_was_ahead_makes_nothing_due_early_or_late() {
     assert_eq!(store.redrive(&[letters[0].id]).await.unwrap().len(), 1);
     assert_eq!(data(&take(&consumer, 1).await), ["2"]);
     assert!(is_silent(&consumer).await);
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_cannot_be_read_holds_up_no_other() {
+    let directory = directory();
+    let store = open(directory.path());
+    let consumer = subscribe(&store, "E", "a").await;
+    publish(&store, "E", &["1", "2", "3"]).await;
+    for delivery in take(&consumer, 3).await {
+        consumer.dead_letter(&delivery, &obituary()).await.unwrap();
+    }
+    let letters = store.dead_letters(&DeadLetterFilter::default(), 10).await.unwrap();
+    let ids: Vec<Uuid> = letters.iter().rev().map(|letter| letter.id).collect();
+    drop((consumer, store));
+    alter(directory.path(), |database, batch| database.put(batch, DEAD, ids[1].as_bytes(), b"nonsense"));
+
+    let store = open(directory.path());
+    let consumer = subscribe(&store, "E", "a").await;
+    assert_eq!(store.redrive(&ids).await.unwrap(), [ids[0], ids[2]]);
+    assert_eq!(data(&take(&consumer, 2).await), ["1", "3"]);
+}
+
+#[tokio::test]
+async fn a_number_that_was_given_is_never_given_again() {
+    let directory = directory();
+    let store = open(directory.path());
+    let old = subscribe(&store, "E", "old").await;
+    publish(&store, "E", &["1", "2"]).await;
+    let held = take(&old, 2).await;
+    store.retire(&subscription("E", "old")).await.unwrap();
+    store.prune(&subscription("E", "old")).await.unwrap();
+    fail_next_write(&store);
+    publish_at_last(&store, "3").await;
+    let new = subscribe(&store, "E", "new").await;
+    store.replay(&subscription("E", "new"), SystemTime::UNIX_EPOCH).await.unwrap();
+    old.ack(&held).await.unwrap();
+    assert_eq!(data(&take(&new, 3).await), ["1", "2", "3"]);
 }
