@@ -174,3 +174,69 @@ fn class_spec(path: ClassPath) -> ClassSpec {
 fn type_json(ty: &Type) -> serde_json::Value {
     serde_json::to_value(ty).expect("types consist of names and serialise without fail")
 }
+
+#[cfg(test)]
+mod tests {
+    use rohas_config::project::{Language, afters, handlers};
+    use rohas_config::schema::{Context, Sources, check};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const SCHEMA: &str = r#"
+        input Line { text: String }
+        api PutLine { method: PUT path: "/lines/{id}" body: Line response: Line middlewares: [auth] }
+        event Said { payload: Line handler: [tell] }
+        ws Chat { path: "/chat" message: Line onMessage: [chatSaid] }
+        ws Raw { path: "/raw" onMessage: [raw_said] }
+        cron Nightly { schedule: "0 2 * * *" }
+    "#;
+
+    /// What is said of each kind of handler that has no type.
+    fn untyped(kind: &str, name: &str, file: &str, functions: &[&str]) -> Value {
+        json!({"kind": kind, "name": name, "file": file, "functions": functions, "body": null, "query": null, "payload": null})
+    }
+
+    #[test]
+    fn workers_are_told_of_each_kind_of_handler_what_the_protocol_says() {
+        let schema = check(&Sources::from_texts([("a.ro", SCHEMA)]), &Context::default()).schema.unwrap();
+        let declared = handlers(&schema, Language::Python).into_iter().chain(afters(&schema, Language::Python));
+        let specs: Vec<Value> = declared
+            .map(|handler| serde_json::to_value(spec(Path::new("/nowhere"), &schema, &handler).unwrap()).unwrap())
+            .collect();
+        let typed = |untyped: Value, members: Value| {
+            let mut object = untyped.as_object().unwrap().clone();
+            object.extend(members.as_object().unwrap().clone());
+            Value::Object(object)
+        };
+        let websocket = |name: &str, functions: &[&str], module: &str, class: &str, payload: Value| {
+            typed(
+                untyped("websocket", name, &format!("src/handlers/websockets/{name}.py"), functions),
+                json!({"module": module, "class": format!("{class}Connection"), "message_class": format!("{class}Message"), "payload": payload}),
+            )
+        };
+        let line = json!({"record": "Line"});
+        let expected = [
+            typed(
+                untyped("api", "put_line", "src/handlers/api/put_line.py", &["handle_put_line"]),
+                json!({"module": "generated.api.put_line", "class": "PutLineRequest", "path_params": ["id"], "body": line}),
+            ),
+            typed(
+                untyped("event", "tell", "src/handlers/events/tell.py", &["handle_tell", "tell"]),
+                json!({"module": "generated.events.said", "class": "Said", "payload": line}),
+            ),
+            untyped("cron", "nightly", "src/handlers/cron/nightly.py", &["handle_nightly"]),
+            websocket(
+                "chat_said",
+                &["handle_chat_said", "handle_chatSaid", "chatSaid", "chat_said"],
+                "generated.websockets.chat",
+                "Chat",
+                line.clone(),
+            ),
+            websocket("raw_said", &["handle_raw_said", "raw_said"], "generated.websockets.raw", "Raw", json!("json")),
+            untyped("middleware", "auth", "src/middlewares/auth.py", &["auth_middleware"]),
+            untyped("after", "auth", "src/middlewares/auth.py", &["auth_after"]),
+        ];
+        assert_eq!(specs, expected);
+    }
+}
