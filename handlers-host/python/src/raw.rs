@@ -4,7 +4,7 @@
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyType};
+use pyo3::types::{PyBytes, PyString, PyType};
 
 /// What driving a coroutine by one step gave.
 pub(crate) enum Step<'py> {
@@ -55,6 +55,17 @@ pub(crate) fn set(object: &Bound<'_, PyAny>, name: &Bound<'_, PyString>, value: 
     // SAFETY: all three are alive and we are attached; the function takes no reference over and returns 0 or -1 with an error set.
     let outcome = unsafe { ffi::PyObject_GenericSetAttr(object.as_ptr(), name.as_ptr(), value.as_ptr()) };
     if outcome == 0 { Ok(()) } else { Err(PyErr::fetch(object.py())) }
+}
+
+/// What a buffer such as a `bytearray` holds; `bytes` themselves are not copied.
+///
+/// # Errors
+///
+/// When it is no buffer, or there is no memory left.
+pub(crate) fn bytes<'py>(buffer: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    // SAFETY: the object is alive and we are attached; the function returns an owned reference or null with an error set.
+    let bytes = unsafe { Bound::from_owned_ptr_or_err(buffer.py(), ffi::PyBytes_FromObject(buffer.as_ptr())) };
+    Ok(bytes?.cast_into()?)
 }
 
 /// Whether an object is an instance of a class or of one derived from it, by inheritance alone: a class can't claim otherwise,

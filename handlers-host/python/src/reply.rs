@@ -7,6 +7,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyString};
 use crate::environment::Environment;
 use crate::message::Header;
 use crate::project::Project;
+use crate::raw;
 
 /// A reply with all that goes out with it.
 pub(crate) struct Reply<'py> {
@@ -62,8 +63,7 @@ impl Form {
         match (self, answer) {
             (Self::Frame, _) if is_bytes(result) => {
                 let binary = (PyString::intern(py, "content-type"), PyString::intern(py, "application/octet-stream"));
-                let body = PyBytes::new(py, &result.extract::<Vec<u8>>()?);
-                Ok(Content { status: 0, headers: vec![binary], body })
+                Ok(Content { status: 0, headers: vec![binary], body: raw::bytes(result)? })
             }
             (Self::Before, _) if project.is_response(result) => {
                 let (status, headers) = status_and_headers(result)?;

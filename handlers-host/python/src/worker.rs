@@ -24,6 +24,7 @@ use crate::output::{Output, Stream};
 use crate::plan::Plan;
 use crate::pool::Pool;
 use crate::project::Project;
+use crate::raw;
 use crate::slots::Slots;
 use crate::watchdog;
 
@@ -271,7 +272,7 @@ impl Worker {
             return Ok((true, bytes.clone()));
         }
         if data.is_instance_of::<PyByteArray>() || data.is_instance_of::<PyMemoryView>() {
-            return Ok((true, PyBytes::new(data.py(), &data.extract::<Vec<u8>>()?)));
+            return Ok((true, raw::bytes(data)?));
         }
         Ok((false, self.encode(data)?))
     }
