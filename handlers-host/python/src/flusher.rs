@@ -1,6 +1,6 @@
 //! Who sends what waits while the loop is busy? A thread that needs neither the GIL nor the loop.
 //!
-//! The loop writes all answers of a turn at once, at its end. When a handler doesn't give the turn back, this thread sends the
+//! The loop writes the answers of a turn at its end, and in between when there are many. When a handler doesn't give the turn back, this thread sends the
 //! answers that were ready before it, and what the handler printed. Log lines alone never cause a write by themselves.
 
 use std::io;

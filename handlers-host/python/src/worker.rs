@@ -31,6 +31,9 @@ use crate::watchdog;
 /// How long first steps of handlers may keep the loop from everything else that is due.
 const TURN: Duration = Duration::from_millis(5);
 
+/// After so many calls their answers are sent, so that the daemon works on them while the next calls run.
+const BATCH: u32 = 64;
+
 /// What the daemon asked for, in its order.
 enum Queued {
     Start(Py<Call>),
@@ -220,14 +223,23 @@ impl Worker {
 
     fn work_off_queue(&self, py: Python<'_>) -> PyResult<()> {
         let start = Instant::now();
+        let mut started = 0;
         loop {
+            if started == BATCH {
+                started = 0;
+                self.flush_now(py)?;
+                self.flushing.store(true, Ordering::Release);
+            }
             if start.elapsed() > TURN && !lock(&self.queue).is_empty() {
                 return self.environment()?.proceed_soon(py);
             }
             // A statement of its own, so that the lock is released before any handler runs.
             let next = lock(&self.queue).pop_front();
             match next {
-                Some(Queued::Start(call)) => self.start(call.bind(py)),
+                Some(Queued::Start(call)) => {
+                    started += 1;
+                    self.start(call.bind(py));
+                }
                 Some(Queued::Cancel(id)) => self.cancel(py, id)?,
                 None => return Ok(()),
             }
@@ -430,7 +442,7 @@ impl Worker {
 
     /// Acts on what was read.
     fn proceed(&self, py: Python<'_>) {
-        // Whatever ends now is written below, with one system call.
+        // Whatever ends now is written below, with few system calls.
         self.flushing.store(true, Ordering::Release);
         working(self.work_off_queue(py), py);
         working(self.flush_now(py), py);
