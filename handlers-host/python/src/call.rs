@@ -18,6 +18,7 @@ use crate::input::Input;
 use crate::message::Header;
 use crate::output::Lines;
 use crate::plan::{Parameters, Plan};
+use crate::raw;
 use crate::reply::{Form, Reply};
 use crate::thread;
 use crate::watchdog;
@@ -183,12 +184,12 @@ impl Call {
         let function = plan.function.bind(py);
         match plan.parameters {
             Parameters::None => function.call0(),
-            Parameters::One => function.call1((call.argument(plan, input, py)?,)),
+            Parameters::One => raw::call(function, [&call.argument(plan, input, py)?]),
             Parameters::OneAndState => {
                 let argument = call.argument(plan, input, py)?;
                 let state = worker.project()?.state(plan, slf)?;
                 *lock(&call.held) = Some(Held { state: state.clone().unbind(), answer: None });
-                function.call1((argument, state))
+                raw::call(function, [&argument, &state])
             }
             Parameters::TwoAndState => {
                 let (first, second) = call.arguments(plan, input, py)?;

@@ -140,7 +140,7 @@ impl Environment {
             return Ok(None);
         }
         let task = raw::blank(self.tasks.class.bind(py))?;
-        match self.tasks.enter.bind(py).call1((&self.event_loop, &task)) {
+        match raw::call(self.tasks.enter.bind(py), [self.event_loop.bind(py), &task]) {
             Ok(_) => Ok(Some(task)),
             Err(error) if error.is_instance_of::<PyRuntimeError>(py) => Ok(None),
             Err(error) => Err(error),
@@ -156,7 +156,8 @@ impl Environment {
 
     /// The contrary of [`Environment::blank_task`].
     pub(crate) fn leave_task(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.tasks.leave.bind(task.py()).call1((&self.event_loop, task)).map(drop)
+        let py = task.py();
+        raw::call(self.tasks.leave.bind(py), [self.event_loop.bind(py), task]).map(drop)
     }
 
     /// Makes a blank task a real one, which drives the call from the loop's next turn on.
@@ -178,7 +179,7 @@ impl Environment {
     /// Runs a call's first step in its context.
     pub(crate) fn first_step(&self, context: &Bound<'_, PyAny>, call: &Bound<'_, Call>) -> PyResult<()> {
         let py = call.py();
-        context.call_method1(intern!(py, "run"), (&self.tasks.first_step, call)).map(drop)
+        raw::call_method(context, intern!(py, "run"), [self.tasks.first_step.bind(py), call.as_any()]).map(drop)
     }
 
     /// Runs a later step in its context.
@@ -232,7 +233,7 @@ impl Environment {
 
     /// Makes a call the one that prints and logs in the current context.
     pub(crate) fn set_current(&self, call: &Bound<'_, Call>) -> PyResult<()> {
-        self.set_current.bind(call.py()).call1((call,)).map(drop)
+        raw::call(self.set_current.bind(call.py()), [call.as_any()]).map(drop)
     }
 
     /// The call that the current context belongs to.
@@ -277,7 +278,7 @@ impl Environment {
     ///
     /// When it can't be serialised.
     pub(crate) fn to_json<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(self.to_json.bind(value.py()).call1((value,))?.cast_into()?)
+        Ok(raw::call(self.to_json.bind(value.py()), [value])?.cast_into()?)
     }
 
     /// Raises why a payload can't be serialised.

@@ -40,7 +40,7 @@ impl Class {
         let py = fields.py();
         let instance = raw::blank(self.class.bind(py))?;
         let none = py.None().into_bound(py);
-        let names = py.get_type::<PySet>().call1((self.fields.bind(py),))?;
+        let names = raw::call(py.get_type::<PySet>().as_any(), [self.fields.bind(py).as_any()])?;
         raw::set(&instance, intern!(py, "__dict__"), fields)?;
         raw::set(&instance, intern!(py, "__pydantic_fields_set__"), &names)?;
         raw::set(&instance, intern!(py, "__pydantic_extra__"), &none)?;

@@ -11,6 +11,7 @@ use crate::environment::Environment;
 use crate::input::{Cron, Event, Input, Request};
 use crate::instance::Class;
 use crate::mappings::Mappings;
+use crate::raw;
 use crate::socket::Socket;
 use crate::time;
 
@@ -179,7 +180,7 @@ impl Api {
 
 fn validated<'py>(validate: &Py<PyAny>, json: Option<&Py<PyBytes>>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
     match json {
-        Some(json) => validate.bind(py).call1((json,)),
+        Some(json) => raw::call(validate.bind(py), [json.bind(py).as_any()]),
         None => Ok(py.None().into_bound(py)),
     }
 }
@@ -191,7 +192,7 @@ fn event_fields<'py>(
     py: Python<'py>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let fields = PyDict::new(py);
-    fields.set_item(intern!(py, "payload"), payload.bind(py).call1((&event.payload,))?)?;
+    fields.set_item(intern!(py, "payload"), raw::call(payload.bind(py), [event.payload.bind(py).as_any()])?)?;
     fields.set_item(intern!(py, "timestamp"), time::datetime(environment, &event.time, py)?)?;
     fields.set_item(intern!(py, "event_id"), &event.id)?;
     fields.set_item(intern!(py, "key"), &event.key)?;

@@ -33,6 +33,50 @@ pub(crate) fn send<'py>(coroutine: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>
     }
 }
 
+/// Calls with one or two arguments, which need no tuple here.
+///
+/// # Errors
+///
+/// What the callable raises.
+pub(crate) fn call<'py, const N: usize>(
+    callable: &Bound<'py, PyAny>,
+    arguments: [&Bound<'py, PyAny>; N],
+) -> PyResult<Bound<'py, PyAny>> {
+    let [first, second] = pointers(arguments);
+    // SAFETY: all are alive and we are attached; a null ends the arguments. The function takes no reference over and returns an
+    // owned one, or null with an error set.
+    unsafe {
+        let end = std::ptr::null_mut::<ffi::PyObject>();
+        let result = ffi::PyObject_CallFunctionObjArgs(callable.as_ptr(), first, second, end);
+        Bound::from_owned_ptr_or_err(callable.py(), result)
+    }
+}
+
+/// Calls a method with one or two arguments, for which neither a tuple nor a bound method is made.
+///
+/// # Errors
+///
+/// What the method raises.
+pub(crate) fn call_method<'py, const N: usize>(
+    object: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+    arguments: [&Bound<'py, PyAny>; N],
+) -> PyResult<Bound<'py, PyAny>> {
+    let [first, second] = pointers(arguments);
+    // SAFETY: as in `call`.
+    unsafe {
+        let end = std::ptr::null_mut::<ffi::PyObject>();
+        let result = ffi::PyObject_CallMethodObjArgs(object.as_ptr(), name.as_ptr(), first, second, end);
+        Bound::from_owned_ptr_or_err(object.py(), result)
+    }
+}
+
+/// The arguments, then null.
+fn pointers<const N: usize>(arguments: [&Bound<'_, PyAny>; N]) -> [*mut ffi::PyObject; 2] {
+    const { assert!(0 < N && N <= 2, "one or two arguments") };
+    std::array::from_fn(|index| arguments.get(index).map_or(std::ptr::null_mut(), |argument| argument.as_ptr()))
+}
+
 /// An instance on which no `__init__` was run, for a class that has `object`'s own `__new__`.
 ///
 /// # Errors

@@ -38,8 +38,9 @@ fn fraction_and_zone(text: &str) -> Option<(u32, &str)> {
     if fraction.is_empty() {
         return None;
     }
-    let micros = format!("{fraction:0<6}");
-    Some((digits(micros.get(..6)?)?, zone))
+    let exact = &fraction[..fraction.len().min(6)];
+    let missing = u32::try_from(6 - exact.len()).ok()?;
+    Some((digits(exact)? * 10_u32.pow(missing), zone))
 }
 
 fn offset(zone: &str) -> Option<i32> {
