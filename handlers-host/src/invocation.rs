@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::protocol;
 
@@ -64,7 +65,7 @@ pub struct ApiInput {
 #[derive(Debug, Clone)]
 pub struct EventInput {
     /// The event's id.
-    pub id: String,
+    pub id: Uuid,
     /// When it was published.
     pub time: SystemTime,
     /// Its key.

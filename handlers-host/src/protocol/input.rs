@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use uuid::Uuid;
+
 use crate::invocation::{
     ApiInput, Connection, CronInput, EventInput, Input, MiddlewareContext, MiddlewareInput, MiddlewareTarget,
     WebSocketInput, WebSocketPhase,
@@ -91,7 +93,7 @@ fn api(out: &mut Vec<u8>, input: &ApiInput) {
 fn event(out: &mut Vec<u8>, input: &EventInput) {
     array(out, 5);
     uint(out, EVENT);
-    text(out, &input.id);
+    text(out, input.id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
     text(out, &rfc3339(input.time));
     optional_text(out, input.key.as_deref());
     text(out, &input.event);

@@ -17,15 +17,13 @@ const MAX_LOG_BYTES: usize = 256 << 10;
 
 /// A call, from its arrival in the pool until its answer.
 pub(super) struct Call {
-    /// Unique in the pool; names the call wherever it moves.
-    pub(super) key: u64,
     /// Its name at the worker that has it now; 0 while it waits.
     pub(super) id: u64,
     pub(super) invocation: Invocation,
     /// Gone once the caller has its answer; the worker may still be busy with the call.
     pub(super) reply: Option<oneshot::Sender<Finished>>,
-    /// When the present worker was given it.
-    pub(super) offered: Instant,
+    /// When the present worker was given it, if one has it.
+    pub(super) offered: Option<Instant>,
     /// When the caller was told that it took too long.
     pub(super) expired: Option<Instant>,
     logs: Vec<LogLine>,
@@ -34,13 +32,12 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn new(key: u64, invocation: Invocation, reply: oneshot::Sender<Finished>) -> Self {
+    pub(super) fn new(invocation: Invocation, reply: oneshot::Sender<Finished>) -> Self {
         Self {
-            key,
             id: 0,
             invocation,
             reply: Some(reply),
-            offered: Instant::now(),
+            offered: None,
             expired: None,
             logs: Vec::new(),
             log_bytes: 0,
@@ -68,6 +65,11 @@ impl Call {
 
     pub(super) fn answered(&self) -> bool {
         self.reply.is_none()
+    }
+
+    /// Whether its deadline has come before its answer.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        !self.answered() && self.invocation.deadline <= now
     }
 }
 

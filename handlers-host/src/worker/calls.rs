@@ -69,10 +69,6 @@ impl Calls {
         self.held.iter()
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Call> {
-        self.held.iter_mut()
-    }
-
     fn place(&self, id: u64) -> Option<usize> {
         let place = *self.places.get(slot_of(id) as usize)?;
         self.held.get(place).filter(|call| call.id == id).map(|_call| place)

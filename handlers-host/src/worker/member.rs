@@ -132,7 +132,7 @@ impl Worker {
             call.finish(Err(HostError::NoLongerLoads(reason.clone())));
             return;
         }
-        call.offered = Instant::now();
+        call.offered = Some(Instant::now());
         let (slot, call) = self.calls.add(call);
         self.slots.offer(slot, call.id);
         protocol::encode_invoke(&mut self.outgoing, call.id, slot, &call.invocation);
@@ -173,21 +173,27 @@ impl Worker {
         ids.into_iter().filter_map(|id| self.take(id)).filter(|call| !call.answered()).collect()
     }
 
-    /// Ends a call at its deadline; false when the worker doesn't have it.
-    pub(super) fn expire(&mut self, key: u64) -> bool {
-        let Some(call) = self.calls.iter_mut().find(|call| call.key == key) else { return false };
-        let id = call.id;
-        if self.slots.take_back(slot_of(id), id) {
-            if let Some(mut call) = self.take(id) {
-                call.finish(Err(HostError::NeverStarted));
+    /// Ends the calls whose deadlines have come.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let over: Vec<u64> = self.calls.iter().filter(|call| call.is_over(now)).map(|call| call.id).collect();
+        for id in over {
+            if self.slots.take_back(slot_of(id), id) {
+                if let Some(mut call) = self.take(id) {
+                    call.finish(Err(HostError::NeverStarted));
+                }
+            } else {
+                self.cancel(id, now);
             }
-            return true;
         }
+    }
+
+    /// Ends a call that runs.
+    fn cancel(&mut self, id: u64, now: Instant) {
+        let Some(call) = self.calls.get_mut(id) else { return };
         call.finish(Err(HostError::TimedOut));
-        call.expired = Some(Instant::now());
+        call.expired = Some(now);
         protocol::encode_cancel(&mut self.outgoing, id);
         self.send_ping();
-        true
     }
 
     /// Asks the worker's loop for a sign of life, once until it gives one.
@@ -210,7 +216,7 @@ impl Worker {
     /// When the oldest call that it has not begun was given to it.
     pub(super) fn oldest_unstarted(&self) -> Option<Instant> {
         let unstarted = |call: &&Call| !call.answered() && !self.slots.entered(slot_of(call.id), call.id);
-        self.calls.iter().filter(unstarted).map(|call| call.offered).min()
+        self.calls.iter().filter(unstarted).filter_map(|call| call.offered).min()
     }
 
     /// What the calls that ran on for longer than `grace` after their deadlines say of it. It is asked for a sign of life
@@ -239,9 +245,14 @@ impl Worker {
         self.ping.map_or(Duration::ZERO, |(_, sent)| now.saturating_duration_since(sent))
     }
 
+    /// Those of its calls that somebody still waits for.
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = &Call> {
+        self.calls.iter().filter(|call| !call.answered())
+    }
+
     /// How many of its calls somebody still waits for.
     pub(super) fn awaited(&self) -> usize {
-        self.calls.iter().filter(|call| !call.answered()).count()
+        self.unanswered().count()
     }
 
     /// Has the process killed.

@@ -1,6 +1,7 @@
 //! How does a call get to a worker process and back?
 //!
-//! One task per process reads its messages, one writes to it, and `maintenance` watches over all. They share `State` under
+//! One task per process reads its messages, one writes to it, `deadlines` ends what takes too long, and `maintenance` watches over
+//! the processes. They share `State` under
 //! one lock that is held for a few instructions and never over an await.
 
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ use crate::worker::calls::SLOTS;
 use crate::worker::member::{Ending, Phase};
 use crate::worker::process::{self, Process, Program};
 use crate::worker::slots::SharedWords;
-use crate::worker::state::{Admission, Expired, State};
+use crate::worker::state::{Admission, State};
 
 /// How long a worker may take from its start until its handlers are loaded.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -86,6 +87,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Wakes maintenance: a worker came, went, or is to be looked at.
     pub(super) changed: Notify,
+    /// Wakes who keeps the deadlines: one is before all that were known.
+    pub(super) sooner: Notify,
     pub(super) closing: CancellationToken,
     tracker: TaskTracker,
     report: OnceLock<Arc<Report>>,
@@ -110,6 +113,7 @@ impl Pool {
             ids: Arc::new(SharedWords::new("rohas-ids", 1).map_err(failed)?),
             state: Mutex::default(),
             changed: Notify::new(),
+            sooner: Notify::new(),
             closing: CancellationToken::new(),
             tracker: tracker.clone(),
             report: OnceLock::new(),
@@ -118,6 +122,7 @@ impl Pool {
         });
         let pool = Self { shared: Arc::clone(&shared) };
         tracker.spawn(Arc::clone(&shared).maintain());
+        tracker.spawn(Arc::clone(&shared).keep_deadlines());
         let outcome = started.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
         match outcome {
             Ok(Some(Ok(()))) => Ok(pool),
@@ -147,23 +152,16 @@ impl Host for Pool {
         if invocation.body.len() > protocol::MAX_PAYLOAD {
             return refused(HostError::TooLarge(invocation.body.len()));
         }
-        let deadline = invocation.deadline;
-        let (reply, mut answer) = oneshot::channel();
-        let (key, wants_worker) = {
+        let (reply, answer) = oneshot::channel();
+        let (sooner, wants_worker) = {
             let mut state = self.shared.state();
-            let key = state.next_key();
-            state.submit(Call::new(key, invocation, reply));
-            (key, !state.alone.is_empty())
+            (state.submit(Call::new(invocation, reply)), !state.alone.is_empty())
         };
+        if sooner {
+            self.shared.sooner.notify_one();
+        }
         if wants_worker {
             self.shared.changed.notify_one();
-        }
-        if let Ok(answer) = timeout_at(deadline, &mut answer).await {
-            return answer.unwrap_or_else(|_closed| refused(HostError::Closed));
-        }
-        match self.shared.state().expire(key) {
-            Expired::Now => self.shared.changed.notify_one(),
-            Expired::Answered => {}
         }
         answer.await.unwrap_or_else(|_closed| refused(HostError::Closed))
     }

@@ -25,21 +25,14 @@ pub(super) struct State {
     pub(super) waiting: Waiting,
     /// Calls that wait for a worker of their own, oldest first.
     pub(super) alone: Waiting,
-    last_key: u64,
     last_worker: u64,
     /// Starts that failed since one succeeded, and when the last of them did.
     failed_starts: u32,
     last_failure: Option<Instant>,
     /// Since when there has been a worker too many.
     pub(super) spare_since: Option<Instant>,
-}
-
-/// What became of an attempt to end a call at its deadline.
-pub(super) enum Expired {
-    /// It was answered in the meantime.
-    Answered,
-    /// It has been ended now.
-    Now,
+    /// When to look for calls whose time is over: no unanswered call's deadline is before it, and without any it is `None` or past.
+    pub(super) look_at: Option<Instant>,
 }
 
 /// What is done with a worker that has loaded the handlers.
@@ -120,13 +113,18 @@ impl State {
         self.last_failure.is_none_or(|failure| now >= failure + pause.min(LONGEST_PAUSE))
     }
 
-    pub(super) fn next_key(&mut self) -> u64 {
-        self.last_key += 1;
-        self.last_key
+    /// Gives a new call to the least loaded worker, or has it wait. True when its deadline is before all that were known.
+    pub(super) fn submit(&mut self, call: Call) -> bool {
+        let deadline = call.invocation.deadline;
+        let sooner = self.look_at.is_none_or(|look_at| deadline < look_at);
+        if sooner {
+            self.look_at = Some(deadline);
+        }
+        self.place(call);
+        sooner
     }
 
-    /// Gives a new call to the least loaded worker, or has it wait.
-    pub(super) fn submit(&mut self, mut call: Call) {
+    fn place(&mut self, mut call: Call) {
         let alone = call.invocation.alone;
         let queue = if alone { &mut self.alone } else { &mut self.waiting };
         if queue.len() >= MAX_WAITING {
@@ -177,16 +175,24 @@ impl State {
         }
     }
 
-    /// Ends a call at its deadline: one that was not begun is taken back, one that runs is cancelled.
-    pub(super) fn expire(&mut self, key: u64) -> Expired {
+    /// Ends the calls whose deadlines have come: those that were not begun are taken back, those that run are cancelled. False
+    /// when there were none.
+    pub(super) fn expire(&mut self, now: Instant) -> bool {
+        let before = self.in_flight();
         for queue in [&mut self.waiting, &mut self.alone] {
-            let Some(position) = queue.iter().position(|call| call.key == key) else { continue };
-            if let Some(mut call) = queue.remove(position) {
+            for call in queue.iter_mut().filter(|call| call.is_over(now)) {
                 call.finish(Err(HostError::NeverStarted));
             }
-            return Expired::Now;
+            queue.retain(|call| !call.answered());
         }
-        if self.workers.iter_mut().any(|worker| worker.expire(key)) { Expired::Now } else { Expired::Answered }
+        self.workers.iter_mut().for_each(|worker| worker.expire(now));
+        self.look_at = self.unanswered().map(|call| call.invocation.deadline).min();
+        self.in_flight() < before
+    }
+
+    fn unanswered(&self) -> impl Iterator<Item = &Call> {
+        let given = self.workers.iter().flat_map(Worker::unanswered);
+        self.waiting.iter().chain(&self.alone).chain(given)
     }
 
     /// Takes all that a worker has not begun and gives it to others.
@@ -214,8 +220,7 @@ impl State {
 
     /// How many calls have not been answered.
     pub(super) fn in_flight(&self) -> usize {
-        let running: usize = self.workers.iter().map(Worker::awaited).sum();
-        self.waiting.len() + self.alone.len() + running
+        self.unanswered().count()
     }
 
     /// Drops all that waits for a worker; its callers are told that the host is closed.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use tokio::sync::oneshot::{self, Receiver};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::*;
 use crate::invocation::{EventInput, Input, Invocation};
@@ -23,34 +24,33 @@ fn invocation() -> Invocation {
         alone: false,
         deadline: Instant::now() + Duration::from_secs(30),
         trace_id: [1; 16],
-        input: Input::Event(EventInput {
-            id: "1".to_owned(),
-            time: SystemTime::UNIX_EPOCH,
-            key: None,
-            event: "E".into(),
-        }),
+        input: Input::Event(EventInput { id: Uuid::nil(), time: SystemTime::UNIX_EPOCH, key: None, event: "E".into() }),
         body: Bytes::from("{}"),
     }
 }
 
 /// A call that nobody waits for.
 pub(in crate::worker) fn call() -> Call {
-    Call::new(0, invocation(), oneshot::channel().0)
+    Call::new(invocation(), oneshot::channel().0)
 }
 
-/// Submits a call and returns its key and where its answer comes.
-pub(in crate::worker) fn submit(state: &mut State) -> (u64, Receiver<Finished>) {
+/// Submits a call and returns where its answer comes.
+pub(in crate::worker) fn submit(state: &mut State) -> Receiver<Finished> {
     submit_as(state, invocation())
 }
 
-fn submit_as(state: &mut State, invocation: Invocation) -> (u64, Receiver<Finished>) {
-    let (reply, answer) = oneshot::channel();
-    let key = state.next_key();
-    state.submit(Call::new(key, invocation, reply));
-    (key, answer)
+/// Submits a call that ends at the next [`State::expire`].
+pub(in crate::worker) fn submit_brief(state: &mut State) -> Receiver<Finished> {
+    submit_as(state, Invocation { deadline: Instant::now(), ..invocation() })
 }
 
-pub(in crate::worker) fn submit_alone(state: &mut State) -> (u64, Receiver<Finished>) {
+fn submit_as(state: &mut State, invocation: Invocation) -> Receiver<Finished> {
+    let (reply, answer) = oneshot::channel();
+    state.submit(Call::new(invocation, reply));
+    answer
+}
+
+pub(in crate::worker) fn submit_alone(state: &mut State) -> Receiver<Finished> {
     submit_as(state, Invocation { alone: true, ..invocation() })
 }
 
@@ -101,9 +101,9 @@ fn pong(state: &mut State, number: u64) {
 
 /// The worker begins one more call, which runs into its deadline.
 fn overrun(state: &mut State, number: u64) -> Instant {
-    let (key, _) = submit(state);
+    let _answer = submit_brief(state);
     enter_all(state, number);
-    state.expire(key);
+    assert!(state.expire(Instant::now()));
     Instant::now()
 }
 
@@ -119,7 +119,7 @@ fn calls_go_to_the_least_loaded_worker() {
 #[test]
 fn a_call_waits_until_a_worker_is_ready() {
     let mut state = State::default();
-    let (_, mut answer) = submit(&mut state);
+    let mut answer = submit(&mut state);
     let number = ready_worker(&mut state);
     let id = given(&mut state, number)[0];
     assert!(enter(&mut state, number, id));
@@ -132,8 +132,8 @@ fn a_call_waits_until_a_worker_is_ready() {
 fn a_dead_worker_takes_only_what_it_had_entered() {
     let mut state = State::default();
     let dying = ready_worker(&mut state);
-    let (_, mut entered) = submit(&mut state);
-    let (_, mut unstarted) = submit(&mut state);
+    let mut entered = submit(&mut state);
+    let mut unstarted = submit(&mut state);
     let ids = given(&mut state, dying);
     assert!(enter(&mut state, dying, ids[0]));
     let healthy = ready_worker(&mut state);
@@ -164,25 +164,25 @@ fn what_a_hanging_worker_has_not_begun_moves_and_can_no_longer_be_entered_there(
 fn a_call_that_was_not_begun_is_taken_back_at_its_deadline() {
     let mut state = State::default();
     let number = ready_worker(&mut state);
-    let (key, mut answer) = submit(&mut state);
-    assert!(matches!(state.expire(key), Expired::Now));
+    let mut answer = submit_brief(&mut state);
+    assert!(state.expire(Instant::now()));
     assert!(matches!(answer.try_recv().unwrap().result, Err(HostError::NeverStarted)));
     assert_eq!(state.worker(number).unwrap().in_flight(), 0);
-    assert!(matches!(state.expire(key), Expired::Answered));
+    assert!(!state.expire(Instant::now()));
 }
 
 #[test]
 fn a_running_call_is_answered_at_its_deadline_and_keeps_its_slot_until_it_ends() {
     let mut state = State::default();
     let number = ready_worker(&mut state);
-    let (key, mut answer) = submit(&mut state);
+    let mut answer = submit_brief(&mut state);
     let id = given(&mut state, number)[0];
     assert!(enter(&mut state, number, id));
     state.receive(
         number,
         FromWorker::Log { id, handler: Some(0), level: LogLevel::Info, message: "working".to_owned(), fields: None },
     );
-    assert!(matches!(state.expire(key), Expired::Now));
+    assert!(state.expire(Instant::now()));
     let finished = answer.try_recv().unwrap();
     assert!(matches!(finished.result, Err(HostError::TimedOut)));
     assert_eq!(finished.logs[0].message, "working");
@@ -191,6 +191,40 @@ fn a_running_call_is_answered_at_its_deadline_and_keeps_its_slot_until_it_ends()
     assert_eq!(state.in_flight(), 0, "nobody has to wait for it");
     complete(&mut state, number, id);
     assert_eq!(state.worker(number).unwrap().in_flight(), 0);
+}
+
+#[test]
+fn the_earliest_deadline_is_known_wherever_its_call_is() {
+    let mut state = State::default();
+    let now = Instant::now();
+    let within = |state: &mut State, seconds, alone| {
+        let (reply, answer) = oneshot::channel();
+        let deadline = now + Duration::from_secs(seconds);
+        (state.submit(Call::new(Invocation { deadline, alone, ..invocation() }, reply)), answer)
+    };
+    let number = ready_worker(&mut state);
+    let given = within(&mut state, 20, false);
+    let (later, sooner) = (within(&mut state, 30, false), within(&mut state, 10, true));
+    assert_eq!([given.0, later.0, sooner.0], [true, false, true]);
+    for left in [20, 30] {
+        let look_at = state.look_at.unwrap();
+        assert!(!state.expire(look_at - Duration::from_nanos(1)));
+        assert!(state.expire(look_at));
+        assert_eq!(state.look_at, Some(now + Duration::from_secs(left)));
+    }
+    enter_all(&mut state, number);
+    assert!(state.expire(now + Duration::from_secs(30)));
+    assert_eq!((state.look_at, state.in_flight()), (None, 0), "the one that still runs has been answered");
+}
+
+#[test]
+fn a_call_whose_caller_has_gone_is_cancelled_at_its_deadline_all_the_same() {
+    let mut state = State::default();
+    let number = ready_worker(&mut state);
+    drop(submit_brief(&mut state));
+    enter_all(&mut state, number);
+    assert!(state.expire(Instant::now()));
+    assert_eq!(state.worker(number).unwrap().awaited(), 0);
 }
 
 #[test]
@@ -209,7 +243,7 @@ fn a_full_worker_gets_no_more_than_it_has_slots() {
 fn a_result_that_comes_twice_is_taken_once() {
     let mut state = State::default();
     let number = ready_worker(&mut state);
-    let (_, _answer) = submit(&mut state);
+    let _answer = submit(&mut state);
     let id = given(&mut state, number)[0];
     complete(&mut state, number, id);
     complete(&mut state, number, id);
@@ -221,7 +255,7 @@ fn a_worker_that_the_daemon_ends_for_others_casts_no_suspicion_on_what_it_ran() 
     let outcome = |ending: Option<Ending>| {
         let mut state = State::default();
         let number = ready_worker(&mut state);
-        let (_, mut answer) = submit(&mut state);
+        let mut answer = submit(&mut state);
         enter_all(&mut state, number);
         if let Some(ending) = ending {
             state.worker(number).unwrap().kill(ending);
@@ -260,7 +294,7 @@ fn a_call_that_must_run_alone_has_a_worker_for_itself_until_it_ends() {
 fn a_call_that_must_run_alone_leaves_the_others_a_worker_and_goes_before_them_to_the_next() {
     let mut state = State::default();
     let only = ready_worker(&mut state);
-    let (_, mut answer) = submit_alone(&mut state);
+    let mut answer = submit_alone(&mut state);
     assert!(given(&mut state, only).is_empty());
     let _full: Vec<_> = (0..=SLOTS).map(|_| submit(&mut state)).collect();
     assert_eq!((state.waiting.len(), state.alone.len()), (1, 1));
@@ -276,11 +310,12 @@ fn a_call_that_must_run_alone_leaves_the_others_a_worker_and_goes_before_them_to
 fn a_call_that_must_run_alone_does_so_after_its_worker_died_before_it_began() {
     let mut state = State::default();
     let (first, second) = (ready_worker(&mut state), ready_worker(&mut state));
-    let (key, mut answer) = submit_alone(&mut state);
+    let brief = Invocation { alone: true, deadline: Instant::now(), ..invocation() };
+    let mut answer = submit_as(&mut state, brief);
     assert_eq!(given(&mut state, first).len(), 1);
     state.remove_worker(first, "signal 9");
     assert_eq!((state.alone.len(), given(&mut state, second).len()), (1, 0));
-    assert!(matches!(state.expire(key), Expired::Now));
+    assert!(state.expire(Instant::now()));
     assert!(matches!(answer.try_recv().unwrap().result, Err(HostError::NeverStarted)));
 }
 
@@ -335,7 +370,7 @@ fn a_worker_that_lacks_handlers_is_used_only_where_no_other_has_them() {
 
     let (partial, admission) = worker_without(&mut state, &[0], 2);
     assert_eq!(admission, Admission::Partial);
-    let (_, mut lacking) = submit(&mut state);
+    let mut lacking = submit(&mut state);
     assert!(matches!(lacking.try_recv().unwrap().result, Err(HostError::NoLongerLoads(why)) if why == "broken"));
     let _other = submit_as(&mut state, Invocation { handler: 1, ..invocation() });
     assert_eq!(given(&mut state, partial).len(), 1);

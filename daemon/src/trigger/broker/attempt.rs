@@ -142,7 +142,7 @@ impl Route {
             alone: message.quarantine.is_some(),
             timeout: self.event.delivery.timeout,
             input: Input::Event(EventInput {
-                id: envelope.id.to_string(),
+                id: envelope.id,
                 time: envelope.time,
                 key: envelope.key.clone(),
                 event: Arc::clone(&envelope.event),
