@@ -2,7 +2,7 @@
 //! published, recorded.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use rohas_adapters::broker::{self, Broker, Publication};
@@ -98,6 +98,7 @@ pub(crate) async fn run(work: Work<'_>, brokers: &Brokers, recorder: &mut Record
         trace: recorder.context(),
         hops: work.hops + 1,
         incoming: incoming.as_ref(),
+        time: SystemTime::now(),
     };
     let publications = publish::plan(work.version, &completed, work.triggers, &cause)?;
     let reply = Reply { head, body: completed.reply };
@@ -105,7 +106,8 @@ pub(crate) async fn run(work: Work<'_>, brokers: &Brokers, recorder: &mut Record
         return Ok(reply);
     }
     let emitted: Vec<_> = publications.iter().map(|p| (Arc::clone(&p.envelope.event), p.envelope.id)).collect();
-    let published = publish_all(brokers, publications, work.room, deadline).await;
+    // In a box of its own, since few deliveries emit anything and each that runs has room for all that it may become.
+    let published = Box::pin(publish_all(brokers, publications, work.room, deadline)).await;
     recorder.lap(Phase::Publish);
     published?;
     for (event, id) in emitted {

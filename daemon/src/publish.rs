@@ -37,6 +37,8 @@ pub(crate) struct Cause<'a> {
     pub(crate) hops: u32,
     /// The payload of the event that was handled; forwarded by a handler that returns nothing.
     pub(crate) incoming: Option<&'a Bytes>,
+    /// When it happened, which is when the events did.
+    pub(crate) time: SystemTime,
 }
 
 /// Why a handler's emits cannot be published. The handler has failed then; nothing is emitted.
@@ -126,7 +128,7 @@ pub(crate) fn by_hand(
     let trace = TraceContext { trace_id: *TraceId::random().as_bytes(), parent: [0; 8] };
     let mut recorder = Recorder::begin(Kind::Publish, &route.name, trace);
     let handler = Arc::from(BY_HAND);
-    let cause = Cause { id: Uuid::now_v7(), handler: &handler, trace: recorder.context(), hops: 0, incoming: None };
+    let cause = Cause { id: Uuid::now_v7(), handler: &handler, trace: recorder.context(), hops: 0, incoming: None, time: SystemTime::now() };
     let envelope =
         Envelope { id: cause.id, causation: None, ..envelope(route, data, options.key.as_deref(), &cause, 0) };
     recorder.emit(&route.name, cause.id);
@@ -221,14 +223,14 @@ fn check(route: &EventRoute, mut value: Value) -> Result<Payload, Vec<Fault>> {
 }
 
 fn envelope(route: &EventRoute, payload: Payload, key: Option<&str>, cause: &Cause<'_>, nth: usize) -> Envelope {
-    let name = format!("{}\n{}\n{nth}", cause.handler, route.name);
+    let name = [&**cause.handler, &*route.name, &*nth.to_string()].join("\n");
     let declared = || route.key.as_ref().and_then(|field| key_text(payload.value.get(field)?));
     Envelope {
         id: Uuid::new_v5(&cause.id, name.as_bytes()),
         source: Arc::clone(cause.handler),
         event: Arc::clone(&route.name),
         key: key.map(Into::into).or_else(declared),
-        time: SystemTime::now(),
+        time: cause.time,
         data: payload.data,
         trace: cause.trace,
         causation: Some(cause.id),
