@@ -35,12 +35,30 @@ pub(crate) struct Environment {
     /// `Worker.proceed`, bound.
     proceed: Py<PyAny>,
     pub(crate) datetime: Py<PyAny>,
+    /// `datetime.fromisoformat`, which reads a time in UTC with its `Z` since 3.11.
+    pub(crate) from_iso: Option<Py<PyAny>>,
     pub(crate) utc: Py<PyAny>,
-    /// `pydantic_core.to_json` with our options; without pydantic no handler was loaded, so nothing calls it.
-    to_json: Py<PyAny>,
+    /// `pydantic_core.to_json`; without pydantic no handler was loaded, so nothing calls it.
+    to_json: Option<Serializer>,
     cancelled_error: Py<PyAny>,
     /// Our Python part: what isn't on the hot path.
     pub(crate) support: Py<PyAny>,
+}
+
+/// A `functools.partial` taken apart, because it copies its options at each call.
+struct Serializer {
+    function: Py<PyAny>,
+    options: Py<PyDict>,
+}
+
+impl Serializer {
+    fn new(partial: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        if partial.is_none() {
+            return Ok(None);
+        }
+        let options = partial.getattr("keywords")?.cast_into()?.unbind();
+        Ok(Some(Self { function: partial.getattr("func")?.unbind(), options }))
+    }
 }
 
 struct Tasks {
@@ -91,6 +109,8 @@ impl Environment {
         let py = worker.py();
         let current = support.getattr("current_call")?;
         let datetime = py.import("datetime")?;
+        let moment = datetime.getattr("datetime")?;
+        let from_iso = (py.version_info() >= (3, 11)).then(|| moment.getattr("fromisoformat"));
         Ok(Self {
             thread: thread::current().id(),
             create_task: event_loop.getattr("create_task")?.unbind(),
@@ -106,9 +126,10 @@ impl Environment {
             writable: worker.getattr("writable")?.unbind(),
             proceed: worker.getattr("proceed")?.unbind(),
             utc: datetime.getattr("timezone")?.getattr("utc")?.unbind(),
-            datetime: datetime.getattr("datetime")?.unbind(),
+            from_iso: from_iso.transpose()?.map(Bound::unbind),
+            datetime: moment.unbind(),
             cancelled_error: py.import("asyncio")?.getattr("CancelledError")?.unbind(),
-            to_json: support.getattr("to_json")?.unbind(),
+            to_json: Serializer::new(&support.getattr("to_json")?)?,
             support: support.clone().unbind(),
         })
     }
@@ -278,7 +299,9 @@ impl Environment {
     ///
     /// When it can't be serialised.
     pub(crate) fn to_json<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(raw::call(self.to_json.bind(value.py()), [value])?.cast_into()?)
+        let serializer = self.to_json.as_ref().ok_or_else(|| PyRuntimeError::new_err("pydantic is not installed"))?;
+        let (function, options) = (serializer.function.bind(value.py()), serializer.options.bind(value.py()));
+        Ok(function.call((value,), Some(options))?.cast_into()?)
     }
 
     /// Raises why a payload can't be serialised.
