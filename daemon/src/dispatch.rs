@@ -110,9 +110,7 @@ pub(crate) async fn run(work: Work<'_>, brokers: &Brokers, recorder: &mut Record
     let published = Box::pin(publish_all(brokers, publications, work.room, deadline)).await;
     recorder.lap(Phase::Publish);
     published?;
-    for (event, id) in emitted {
-        recorder.emit(&event, id);
-    }
+    recorder.emits(emitted);
     Ok(reply)
 }
 

@@ -128,10 +128,17 @@ pub(crate) fn by_hand(
     let trace = TraceContext { trace_id: *TraceId::random().as_bytes(), parent: [0; 8] };
     let mut recorder = Recorder::begin(Kind::Publish, &route.name, trace);
     let handler = Arc::from(BY_HAND);
-    let cause = Cause { id: Uuid::now_v7(), handler: &handler, trace: recorder.context(), hops: 0, incoming: None, time: SystemTime::now() };
+    let cause = Cause {
+        id: Uuid::now_v7(),
+        handler: &handler,
+        trace: recorder.context(),
+        hops: 0,
+        incoming: None,
+        time: SystemTime::now(),
+    };
     let envelope =
         Envelope { id: cause.id, causation: None, ..envelope(route, data, options.key.as_deref(), &cause, 0) };
-    recorder.emit(&route.name, cause.id);
+    recorder.emits([(Arc::clone(&route.name), cause.id)]);
     let published = Published {
         id: cause.id.to_string(),
         event: event.to_owned(),

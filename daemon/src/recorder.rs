@@ -50,8 +50,8 @@ impl Recorder {
         self.record.spans.push(Span { phase, name: None, offset, duration });
     }
 
-    pub(crate) fn emit(&mut self, event: &Arc<str>, id: uuid::Uuid) {
-        self.record.emits.push(Emit { event: Arc::clone(event), id: id.into() });
+    pub(crate) fn emits(&mut self, emits: impl IntoIterator<Item = (Arc<str>, uuid::Uuid)>) {
+        self.record.emits.extend(emits.into_iter().map(|(event, id)| Emit { event, id: id.into() }));
     }
 
     pub(crate) fn logs(&mut self, finished: &mut Finished) {

@@ -213,8 +213,10 @@ impl Reader<'_> {
         }
         let length = self.length()?;
         let reply = parts.take(length).ok_or_else(|| self.bad("a body of the announced length"))?;
-        let mut emits = Vec::new();
-        for _ in 0..self.array()? {
+        let count = self.array()?;
+        // A count is only a claim: nothing is reserved that the header could not hold.
+        let mut emits = Vec::with_capacity(self.rest.len().min(usize::try_from(count).unwrap_or(usize::MAX)));
+        for _ in 0..count {
             self.array()?;
             let event = self.text("an event's name")?;
             let key = self.optional_text("a key")?;
