@@ -217,6 +217,7 @@ impl Error {
             Self::Host(HostError::TimedOut | HostError::NeverStarted) => "timeout",
             Self::Host(HostError::WorkerDied(_) | HostError::WorkerEnded(_)) => "worker_died",
             Self::Host(HostError::NotLoaded(_) | HostError::NoLongerLoads(_)) => "handler_not_loaded",
+            Self::Publish(broker::Error::Unavailable(_)) => "unavailable",
             Self::Host(HostError::Busy) | Self::Publish(_) | Self::NoRoom => "too_busy",
             Self::Host(HostError::TooLarge(_)) => "too_large",
             Self::Host(HostError::Closed) => "shutting_down",

@@ -212,11 +212,13 @@ async fn publish_event(
                     .into_response();
             }
         };
-    let busy = |text: String| ErrorBody::new(StatusCode::SERVICE_UNAVAILABLE, "too_busy", text).into_response();
     match timeout(PUBLISH_PATIENCE, app.brokers.publish(vec![publication])).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => return busy(error.to_string()),
-        Err(_elapsed) => return busy("the queues of its handlers are full; try again later".to_owned()),
+        Ok(Err(error)) => return refusal(&error.into()).into_response(),
+        Err(_elapsed) => {
+            let text = "the queues of its handlers are full; try again later".to_owned();
+            return ErrorBody::new(StatusCode::SERVICE_UNAVAILABLE, "too_busy", text).into_response();
+        }
     }
     recorder.finish(&app.telemetry);
     axum::Json(published).into_response()

@@ -78,6 +78,14 @@ impl ErrorBody {
             dispatch::Error::Publish(publish @ broker::Error::TooLarge { .. }) => {
                 Self::unexpected(StatusCode::INTERNAL_SERVER_ERROR, "invalid_emit", &publish.to_string(), development)
             }
+            dispatch::Error::Publish(broker::Error::Unavailable(_)) => Self {
+                retry_after: Some(1),
+                ..Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    error.code(),
+                    "the events of this request cannot be kept now; try again later",
+                )
+            },
             dispatch::Error::Publish(_) | dispatch::Error::NoRoom => Self {
                 retry_after: Some(1),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error.code(), "the queues are full; try again later")
@@ -169,4 +177,20 @@ pub(super) fn of_handler(reply: Reply, declared: StatusCode, method: &Method) ->
         }
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_not_available_is_not_said_to_be_full() {
+        let of = |error| ErrorBody::of(&dispatch::Error::Publish(error), false);
+        let down = of(broker::Error::Unavailable("the disk is full".to_owned()));
+        let full = of(broker::Error::Full { what: "it".to_owned(), bound: "1".to_owned() });
+        for (body, code, said) in [(down, "unavailable", "cannot be kept now"), (full, "too_busy", "are full")] {
+            assert_eq!((body.status, body.retry_after, &*body.code), (StatusCode::SERVICE_UNAVAILABLE, Some(1), code));
+            assert!(body.error.contains(said), "{}", body.error);
+        }
+    }
 }
