@@ -298,6 +298,24 @@ fn a_replay_hands_one_handler_what_was_handled() {
 }
 
 #[test]
+fn without_a_daemon_a_replay_is_handed_out_by_the_next_one() {
+    let project = project(ROCKSDB);
+    let mut daemon = project.dev();
+    publish(&project, [1, 2]);
+    wait_for(&project, "note", &[1, 2]);
+    wait_for(&project, "other", &[1, 2]);
+    assert!(daemon.stop().success());
+    let replayed = json_of(&project, &["events", "replay", "Noted", "--handler", "note", "--since", "1h"]);
+    assert_eq!(replayed, json!({"event": "Noted", "handler": "note", "messages": 2}));
+    assert_eq!(subscription(&project, "note").unwrap()["waiting"], 2);
+    let said = complaint(&project.rohas(&["events", "replay", "Noted", "--handler", "nobody", "--since", "1h"]), 1);
+    assert!(said.contains("there is no subscription") && said.contains("Noted--note"), "{said}");
+    let _again = project.dev();
+    wait_for(&project, "note", &[1, 1, 2, 2]);
+    assert_eq!(noted(&project, "other"), [1, 2], "the other handler got them too");
+}
+
+#[test]
 fn what_is_published_on_disk_without_a_daemon_reaches_the_handlers_later() {
     let project = project(ROCKSDB);
     publish(&project, [1, 2]);
