@@ -1,6 +1,6 @@
 //! Which broker carries which event? The settings name them; an event chooses one with `adapter:`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::error;
 use std::fmt;
 use std::path::Path;
@@ -8,9 +8,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use rohas_adapters::broker::{Broker, Consumer, Error, Publication, Subscription};
+use rohas_adapters::broker::{Broker, Consumer, Error, Publication, Status, Subscription};
 use rohas_adapters::memory::{self, Memory};
-use rohas_adapters::rocksdb::{self, Backlog, RocksDb};
+use rohas_adapters::rocksdb::{self, RocksDb};
 use rohas_config::schema::Schema;
 use rohas_config::settings::{self, Adapter, Settings};
 use tokio::task::{JoinError, spawn_blocking};
@@ -18,7 +18,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::outbox::Outbox;
+use crate::control::view::section;
+use crate::outbox::{Backlog, Outbox};
 
 /// A broker that does not answer somebody who looks is taken for one that is not available after this.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,8 +30,9 @@ pub(crate) struct Brokers {
     brokers: HashMap<String, Arc<dyn Broker>>,
     /// The broker's name per event. Replaced at a reload.
     names: RwLock<HashMap<String, String>>,
-    /// Where emits of requests wait for a broker that is not available; in the first embedded store, for the other brokers.
-    outbox: Option<Arc<Outbox>>,
+    /// Where emits of requests wait for a broker that is not available: in the first embedded store. The others have what was kept when they were
+    /// the first.
+    outboxes: Vec<Arc<Outbox>>,
     /// Stores that did not open, by name. A daemon does not start then; without one, people can look at the others.
     missing: HashMap<String, Error>,
 }
@@ -87,7 +89,7 @@ impl Brokers {
 
     #[cfg(test)]
     pub(crate) fn these<const N: usize>(brokers: [(String, Arc<dyn Broker>); N]) -> Self {
-        Self { brokers: brokers.into(), names: RwLock::default(), outbox: None, missing: HashMap::new() }
+        Self { brokers: brokers.into(), names: RwLock::default(), outboxes: Vec::new(), missing: HashMap::new() }
     }
 
     /// Takes over which event goes where.
@@ -129,7 +131,7 @@ impl Brokers {
     /// Publishes what a request emits. What a broker that is not available cannot take waits in the outbox, if there is one.
     pub(crate) async fn publish(&self, publications: Vec<Publication>) -> Result<(), Error> {
         for (name, publications) in self.divide(publications) {
-            let kept = match &self.outbox {
+            let kept = match self.outboxes.first() {
                 Some(outbox) => outbox.publish(name, &publications).await,
                 None => None,
             };
@@ -143,38 +145,69 @@ impl Brokers {
 
     /// Starts to relay what waits in the outbox.
     pub(crate) fn relay(&self, tracker: &TaskTracker, stop: &CancellationToken) {
-        if let Some(outbox) = &self.outbox {
-            outbox.relay(tracker, stop);
+        self.outboxes.iter().for_each(|outbox| outbox.relay(tracker, stop));
+    }
+
+    /// What waits in the outbox, by broker. Left out is what lies in a store that cannot be asked now; that is told wherever brokers are asked.
+    pub(crate) async fn backlogs(&self) -> Vec<Backlog> {
+        let all = join_all(self.outboxes.iter().map(|outbox| patiently(outbox.status()))).await;
+        all.into_iter().flatten().flatten().collect()
+    }
+
+    /// Says what waits for brokers that are not there.
+    pub(crate) async fn warn_of_strays(&self) {
+        for Backlog { waiting, .. } in self.backlogs().await.into_iter().filter(|backlog| !backlog.configured) {
+            let adapter = section(&waiting.broker);
+            tracing::warn!(
+                adapter,
+                events = waiting.length,
+                "events wait in the outbox for an adapter that the settings do not name; put it back and they are relayed"
+            );
         }
     }
 
-    /// What waits in the outbox, by broker.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub(crate) async fn backlogs(&self) -> Result<Vec<Backlog>, Error> {
-        match &self.outbox {
-            Some(outbox) => outbox.status().await,
-            None => Ok(Vec::new()),
-        }
-    }
-
-    /// Lets nothing new enter what the schema ceased to declare while no daemon ran.
+    /// Lets nothing new enter what the schema ceased to declare while no daemon ran. What an event has left behind at a broker that carries it no
+    /// longer stays declared there until it is worked off.
     ///
     /// # Errors
     /// When a broker fails.
     pub(crate) async fn retire_undeclared(&self, schema: &Schema) -> Result<(), Error> {
+        let left_behind = self.left_behind(schema).await.found;
         for (name, broker) in self.all() {
-            for status in broker.status().await?.into_iter().filter(|status| status.declared) {
-                let Subscription { event, handler } = &status.subscription;
-                let handlers = schema.events.get(&**event).map(|event| event.handlers.as_slice()).unwrap_or_default();
-                let is_declared = handlers.iter().any(|declared| **declared == **handler);
-                if !is_declared || self.name_in(schema, event) != name {
-                    broker.retire(&status.subscription).await?;
+            let left = left_behind.iter().find(|(broker, _)| *broker == name).map(|(_, left)| left.as_slice());
+            for Status { subscription, .. } in broker.status().await?.into_iter().filter(|status| status.declared) {
+                let has_place = declares(schema, &subscription) && self.name_in(schema, &subscription.event) == name;
+                if !has_place && !left.unwrap_or_default().contains(&subscription) {
+                    broker.retire(&subscription).await?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Subscriptions of the schema that have something to work off at a broker which carries their event no longer.
+    pub(crate) async fn left_behind(&self, schema: &Schema) -> Gathered<'_, Vec<Subscription>> {
+        // First what is still to be relayed to a broker: it is there before it leaves the outbox. A store that cannot be asked may have something for each.
+        let mut relayed = Some(HashSet::new());
+        for outbox in &self.outboxes {
+            match (patiently(outbox.status()).await, &mut relayed) {
+                (Ok(backlogs), Some(relayed)) => {
+                    relayed.extend(backlogs.into_iter().map(|backlog| backlog.waiting.broker))
+                }
+                _ => relayed = None,
+            }
+        }
+        let Gathered { found, unavailable } = self.gather(|broker| patiently(broker.status())).await;
+        let left = |(name, statuses): (_, Vec<Status>)| {
+            let is_relayed_to = relayed.as_ref().is_none_or(|relayed| relayed.contains(name));
+            let is_left = |status: &Status| {
+                declares(schema, &status.subscription)
+                    && self.name_in(schema, &status.subscription.event) != name
+                    && (is_relayed_to || status.waiting + status.delayed + status.in_flight > 0)
+            };
+            (name, statuses.into_iter().filter(is_left).map(|status| status.subscription).collect())
+        };
+        Gathered { found: found.into_iter().map(left).collect(), unavailable }
     }
 
     /// Writes what is still to be written, to each of them whatever happens to others. Called once, when nobody consumes or publishes any more.
@@ -248,8 +281,8 @@ impl Brokers {
 #[derive(Default)]
 struct Opened {
     brokers: HashMap<String, Arc<dyn Broker>>,
-    /// The first embedded store, with its name.
-    store: Option<(String, Arc<RocksDb>)>,
+    /// The embedded stores among them, with their names; the first of the settings first.
+    stores: Vec<(String, Arc<RocksDb>)>,
 }
 
 impl Opened {
@@ -258,7 +291,7 @@ impl Opened {
             Adapter::Memory(settings) => memory(settings),
             Adapter::RocksDb(settings) => {
                 let opened = embedded(rocksdb_options(settings, root, dedupe)).await?;
-                self.store.get_or_insert_with(|| (name.clone(), Arc::clone(&opened)));
+                self.stores.push((name.clone(), Arc::clone(&opened)));
                 opened
             }
         };
@@ -267,17 +300,19 @@ impl Opened {
     }
 
     async fn into_brokers(self, missing: HashMap<String, Error>) -> Result<Brokers, OpenError> {
-        let Self { brokers, store } = self;
-        let outbox = match store {
-            Some((own, store)) if brokers.len() > 1 => {
-                let others = brokers.iter().filter(|(name, _)| **name != own);
-                let others = others.map(|(name, broker)| (name.clone(), Arc::clone(broker)));
-                Some(Arc::new(Outbox::open(store, others).await?))
-            }
-            _ => None,
-        };
-        Ok(Brokers { brokers, names: RwLock::default(), outbox, missing })
+        let Self { brokers, stores } = self;
+        let mut outboxes = Vec::with_capacity(stores.len());
+        for store in stores {
+            let all = brokers.iter().map(|(name, broker)| (name.clone(), Arc::clone(broker)));
+            outboxes.push(Arc::new(Outbox::open(store, all).await?));
+        }
+        Ok(Brokers { brokers, names: RwLock::default(), outboxes, missing })
     }
+}
+
+fn declares(schema: &Schema, subscription: &Subscription) -> bool {
+    let event = schema.events.get(&*subscription.event);
+    event.is_some_and(|event| event.handlers.iter().any(|handler| **handler == *subscription.handler))
 }
 
 /// The answer to somebody who looks, or that there was none in time.
@@ -364,12 +399,20 @@ fn rocksdb_options(settings: &settings::RocksDb, root: &Path, dedupe: Duration) 
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::time::SystemTime;
+
+    use rohas_adapters::{Envelope, TraceContext};
+    use rohas_config::settings::Overrides;
+    use uuid::Uuid;
+
     use super::*;
     use crate::control::requests::{List, Redrive, Request as _, Selection, Subscriptions};
+    use crate::project::Project;
 
     async fn of(brokers: [(&str, Arc<dyn Broker>); 2]) -> Brokers {
         let brokers = brokers.map(|(name, broker)| (name.to_owned(), broker)).into();
-        Opened { brokers, store: None }.into_brokers(HashMap::new()).await.unwrap()
+        Opened { brokers, stores: Vec::new() }.into_brokers(HashMap::new()).await.unwrap()
     }
 
     #[tokio::test]
@@ -402,6 +445,70 @@ mod tests {
              [adapters.other] was not closed cleanly: the broker is not available: no disk"
         );
         assert!(CloseError::of(vec![("", Ok(()))]).is_ok());
+    }
+
+    fn schema(root: &Path) -> Arc<Schema> {
+        for (file, text) in [
+            ("config/rohas.toml", "[project]\nname = \"test\"\n"),
+            ("schema/all.ro", "event E { payload: Json handler: [h] }\n"),
+        ] {
+            let path = root.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let project = Project { root: root.to_owned(), schema: root.join("schema"), overrides: Overrides::default() };
+        project.read(false).unwrap().schema
+    }
+
+    fn publication() -> Publication {
+        let envelope = Envelope {
+            id: Uuid::now_v7(),
+            source: "test".into(),
+            event: "E".into(),
+            key: None,
+            time: SystemTime::now(),
+            data: "1".into(),
+            trace: TraceContext { trace_id: [1; 16], parent: [0; 8] },
+            causation: None,
+            version: 1,
+            hops: 0,
+        };
+        Publication { envelope, due: None, dedupe: Duration::ZERO }
+    }
+
+    #[tokio::test]
+    async fn where_something_waits_or_is_to_be_relayed_to_an_event_has_left_something_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let schema = schema(directory.path());
+        let open = |name: &str| Arc::new(RocksDb::open(rocksdb::Options::new(directory.path().join(name))).unwrap());
+        let (own, before) = (open("own"), open("before"));
+        let subscription = Subscription { event: "E".into(), handler: "h".into() };
+        let consumer = before.subscribe(&subscription).await.unwrap();
+        let mut opened = Opened { stores: vec![(String::new(), Arc::clone(&own))], ..Opened::default() };
+        for (name, store) in [("", &own), ("before", &before)] {
+            let store: Arc<dyn Broker> = Arc::<RocksDb>::clone(store);
+            opened.brokers.insert(name.to_owned(), store);
+        }
+        let brokers = opened.into_brokers(HashMap::new()).await.unwrap();
+        let left = async || {
+            let found = brokers.left_behind(&schema).await.found;
+            found.into_iter().flat_map(|(name, left)| left.into_iter().map(move |one| (name, one))).collect::<Vec<_>>()
+        };
+        assert!(left().await.is_empty());
+
+        before.publish(vec![publication()]).await.unwrap();
+        assert_eq!(left().await, [("before", subscription.clone())], "it waits");
+        let deliveries = consumer.next(1).await.unwrap();
+        assert_eq!(left().await.len(), 1, "it is in flight");
+        consumer.ack(&deliveries).await.unwrap();
+        assert!(left().await.is_empty());
+
+        own.outbox_push(vec![("before".to_owned(), publication())]).await.unwrap();
+        assert_eq!(left().await, [("before", subscription.clone())], "it is to be relayed there");
+        brokers.retire_undeclared(&schema).await.unwrap();
+        assert!(before.status().await.unwrap()[0].declared, "what is relayed would find no subscription");
+        own.close().await.unwrap();
+        assert_eq!(left().await.len(), 1, "a store that cannot be asked may have something to relay");
     }
 
     #[tokio::test(start_paused = true)]

@@ -102,6 +102,7 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Error> {
     }
     let brokers = Brokers::open(&plan.project.root, &settings, &version.schema).await?;
     brokers.retire_undeclared(&version.schema).await?;
+    brokers.warn_of_strays().await;
     let (app, subscriptions) = App::start(Arc::new(brokers), telemetry, tracker, version).await?;
     let control = control::Socket::bind(&plan.project.root, bound)
         .map_err(|(path, source)| Error::Control { path: path.display().to_string(), source })?;
@@ -259,7 +260,10 @@ struct Reloader<'a> {
 impl Reloader<'_> {
     /// Waits for an edit and brings it to life, or the one that was made meanwhile.
     async fn follow(&mut self) {
-        changed(self.watcher.as_mut()).await;
+        tokio::select! {
+            () = changed(self.watcher.as_mut()) => {}
+            () = self.subscriptions.look_due() => return self.subscriptions.end_worked_off(&self.app).await,
+        }
         let mut superseded = 0;
         while self.reload(superseded).await == Reload::Superseded {
             superseded += 1;

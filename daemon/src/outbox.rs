@@ -4,57 +4,105 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
-use rohas_adapters::broker::{Broker, Error, Publication};
-use rohas_adapters::rocksdb::{Backlog, RocksDb};
+use rohas_adapters::broker::{Broker, Error, Failure, Publication};
+use rohas_adapters::rocksdb::{self, RocksDb};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Publications that are relayed at once.
+use crate::control::view::section;
+
+/// Publications that are relayed at once, at most.
 const BATCH: usize = 500;
+/// Stored bytes of them, unless one alone has more.
+const BATCH_BYTES: usize = 4 << 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The outbox of all brokers but the one that is the embedded store itself.
+/// The outbox in one embedded store.
 pub(crate) struct Outbox {
     store: Arc<RocksDb>,
-    /// By the broker's name.
+    /// The name of the broker that this store is: what it cannot take itself it cannot keep either.
+    own: String,
+    /// All brokers of the settings, by name.
     lanes: HashMap<String, Lane>,
 }
 
 /// The way to one broker.
 struct Lane {
     broker: Arc<dyn Broker>,
-    /// Something waits, so that what is published now has to wait behind it.
-    behind: AtomicBool,
-    /// Rung when something was added.
-    more: Notify,
+    way: Way,
+    /// Rung when the way was closed, for it may be time to open it again.
+    closed: Notify,
+}
+
+/// Whether publications go straight to their broker. As long as something waits for it they wait behind that.
+///
+/// Each closing has a number of its own, so that whoever found nothing that waits opens the way only if it was not closed since.
+#[derive(Default)]
+struct Way {
+    /// The number of the last closing, 0 while it is open.
+    closing: AtomicU64,
+    last: AtomicU64,
+}
+
+/// What waits for one broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Backlog {
+    pub(crate) waiting: rocksdb::Backlog,
+    /// Whether the settings name the broker; otherwise it waits until they do.
+    pub(crate) configured: bool,
+}
+
+impl Way {
+    fn is_open(&self) -> bool {
+        self.closing() == 0
+    }
+
+    fn closing(&self) -> u64 {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    fn close(&self) {
+        self.closing.store(self.last.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
+    /// Opens it, unless it was closed after `closing`.
+    fn open(&self, closing: u64) -> bool {
+        self.closing.compare_exchange(closing, 0, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
 }
 
 impl Outbox {
-    /// An outbox in `store` for these brokers, with what an earlier daemon has left in it.
+    /// The outbox in `store`, which is the broker `own`, for all these brokers, with what an earlier daemon has left in it.
     ///
     /// # Errors
     /// When the store fails.
     pub(crate) async fn open(
-        store: Arc<RocksDb>,
+        (own, store): (String, Arc<RocksDb>),
         brokers: impl Iterator<Item = (String, Arc<dyn Broker>)>,
     ) -> Result<Self, Error> {
         let left = store.outbox_status().await?;
         let lanes = brokers.map(|(name, broker)| {
-            let behind = AtomicBool::new(left.iter().any(|backlog| backlog.broker == name));
-            (name, Lane { broker, behind, more: Notify::new() })
+            let way = Way::default();
+            if left.iter().any(|backlog| backlog.broker == name) {
+                way.close();
+            }
+            (name, Lane { broker, way, closed: Notify::new() })
         });
-        Ok(Self { lanes: lanes.collect(), store })
+        Ok(Self { lanes: lanes.collect(), own, store })
     }
 
     /// Publishes at a broker, or keeps for it what it cannot take now. `None` when this outbox does not serve it.
     pub(crate) async fn publish(&self, broker: &str, publications: &[Publication]) -> Option<Result<(), Error>> {
+        if broker == self.own {
+            return None;
+        }
         let lane = self.lanes.get(broker)?;
-        if !lane.behind.load(Ordering::Acquire) {
+        if lane.way.is_open() {
             match lane.broker.publish(publications.to_vec()).await {
                 Err(Error::Unavailable(cause)) => {
                     tracing::warn!(broker, cause, "a broker is not available; what requests emit waits in the outbox");
@@ -66,11 +114,12 @@ impl Outbox {
     }
 
     async fn keep(&self, broker: &str, lane: &Lane, publications: &[Publication]) -> Result<(), Error> {
-        lane.behind.store(true, Ordering::Release);
         let entries = publications.iter().map(|publication| (broker.to_owned(), publication.clone()));
-        let kept = self.store.outbox_push(entries.collect()).await;
-        lane.more.notify_one();
-        kept
+        self.store.outbox_push(entries.collect()).await?;
+        // Before the caller knows that it is kept: what comes after that waits behind it. The relay may have taken it out already, and looks again.
+        lane.way.close();
+        lane.closed.notify_one();
+        Ok(())
     }
 
     /// What waits, by broker.
@@ -78,7 +127,10 @@ impl Outbox {
     /// # Errors
     /// When the store fails.
     pub(crate) async fn status(&self) -> Result<Vec<Backlog>, Error> {
-        self.store.outbox_status().await
+        let waiting = self.store.outbox_status().await?.into_iter();
+        let backlog =
+            |waiting: rocksdb::Backlog| Backlog { configured: self.lanes.contains_key(&waiting.broker), waiting };
+        Ok(waiting.map(backlog).collect())
     }
 
     /// Relays to each broker until `stop`.
@@ -93,12 +145,16 @@ impl Outbox {
 
     async fn follow(&self, name: &str) {
         let lane = &self.lanes[name];
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut most) = (FIRST_PAUSE, BATCH);
         loop {
-            let more = lane.more.notified();
-            match self.relay_some(name, lane).await {
-                Ok(0) if lane.behind.swap(false, Ordering::AcqRel) => {} // Something may have come since it was read: look again.
-                Ok(0) => more.await,
+            // Both before the look: what comes after it is then not missed.
+            let (arrival, closing) = (self.store.outbox_arrival(), lane.way.closing());
+            match self.relay_some(name, lane, &mut most).await {
+                Ok(0) if lane.way.open(closing) => tokio::select! {
+                    () = arrival => {}
+                    () = lane.closed.notified() => {}
+                },
+                Ok(0) => {}
                 Ok(count) => {
                     tracing::info!(broker = name, count, "events were relayed from the outbox");
                     pause = FIRST_PAUSE;
@@ -112,16 +168,45 @@ impl Outbox {
         }
     }
 
-    /// Relays the oldest ones and returns how many. Whoever is interrupted between publishing and removing publishes again, which
-    /// brokers that know the ids drop.
-    async fn relay_some(&self, name: &str, lane: &Lane) -> Result<usize, Error> {
-        let waiting = self.store.outbox_read(name, BATCH).await?;
-        let Some((last, _)) = waiting.last() else { return Ok(0) };
-        lane.behind.store(true, Ordering::Release);
-        let (last, count) = (*last, waiting.len());
-        lane.broker.publish(waiting.into_iter().map(|(_, publication)| publication).collect()).await?;
-        self.store.outbox_remove(name, last).await?;
-        Ok(count)
+    /// Relays the oldest ones, about `most`, and returns how many have left. Whoever is interrupted between publishing and removing publishes again,
+    /// which brokers that know the ids drop.
+    async fn relay_some(&self, name: &str, lane: &Lane, most: &mut usize) -> Result<usize, Error> {
+        let mut waiting = self.store.outbox_read(name, *most, BATCH_BYTES).await?;
+        if !waiting.is_empty() {
+            lane.way.close();
+        }
+        while let Some((last, _)) = waiting.last() {
+            let last = *last;
+            let batch = waiting.iter().map(|(_, publication)| publication.clone()).collect();
+            match lane.broker.publish(batch).await {
+                Err(error @ Error::TooLarge { .. }) if waiting.len() == 1 => self.give_up(name, last, &error).await?,
+                Err(Error::TooLarge { .. }) => {
+                    waiting.truncate(waiting.len() / 2);
+                    *most = waiting.len();
+                    continue;
+                }
+                outcome => {
+                    outcome?;
+                    self.store.outbox_remove(name, last).await?;
+                }
+            }
+            *most = (*most * 2).min(BATCH);
+            return Ok(waiting.len());
+        }
+        Ok(0)
+    }
+
+    /// Makes a dead letter of one that its broker can never take, so that those behind it need not wait for ever.
+    async fn give_up(&self, name: &str, number: u64, error: &Error) -> Result<(), Error> {
+        let failure = Failure {
+            at: SystemTime::now(),
+            code: "too_large".to_owned(),
+            message: format!("[{}] cannot take it: {error}", section(name)),
+            traceback: None,
+        };
+        self.store.outbox_dead(name, number, failure).await?;
+        tracing::error!(broker = name, %error, "an event of the outbox was given up; it is among the dead letters");
+        Ok(())
     }
 }
 

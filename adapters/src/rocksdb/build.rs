@@ -49,6 +49,8 @@ impl Builder<'_> {
             Command::Since { time, reply } => {
                 answer(reply, overview::since(self.database, self.ledger, time).map_err(Error::from));
             }
+            // Whoever is gone was refused, and may have published again.
+            Command::OutboxPush { reply, .. } if reply.is_closed() => {}
             Command::OutboxPush { entries, hold, reply } => {
                 outbox::push(self, &entries);
                 self.commit.holds.push(hold);
@@ -58,6 +60,12 @@ impl Builder<'_> {
                 Ok(()) => self.commit.written.push(Answer::Done(reply)),
                 Err(fault) => answer(reply, Err(fault.into())),
             },
+            Command::OutboxDead { broker, number, id, failure, reply } => {
+                match outbox::bury(self, (&broker, number), id, failure) {
+                    Ok(()) => self.commit.durable.push(Answer::Done(reply)),
+                    Err(fault) => answer(reply, Err(fault.into())),
+                }
+            }
             Command::OutboxStatus { reply } => answer(reply, Ok(outbox::backlogs(self.ledger))),
         }
     }

@@ -12,7 +12,7 @@ use super::outbox::Backlog;
 use super::room::Reservation;
 use super::subscription::Sub;
 use super::topic::Topic;
-use crate::broker::{Error, History, Publication, Status, Subscription};
+use crate::broker::{Error, Failure, History, Publication, Status, Subscription};
 
 /// The way to an answer.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
@@ -123,6 +123,14 @@ pub(super) enum Command {
         up_to: u64,
         reply: Reply<()>,
     },
+    /// Moves the oldest publication for this broker, which has the number `number`, to the dead letters.
+    OutboxDead {
+        broker: String,
+        number: u64,
+        id: Uuid,
+        failure: Failure,
+        reply: Reply<()>,
+    },
     OutboxStatus {
         reply: Reply<Vec<Backlog>>,
     },
@@ -150,7 +158,8 @@ impl Command {
             | Self::Dead { reply, .. }
             | Self::Retire { reply, .. }
             | Self::Pause { reply, .. }
-            | Self::OutboxRemove { reply, .. } => answer(reply, Err(error)),
+            | Self::OutboxRemove { reply, .. }
+            | Self::OutboxDead { reply, .. } => answer(reply, Err(error)),
             Self::Skip { reply, .. } | Self::Prune { reply, .. } | Self::Replay { reply, .. } => {
                 answer(reply, Err(error));
             }

@@ -37,6 +37,8 @@ pub(super) struct Commit {
     pub(super) written: Vec<Answer>,
     /// Answers for those who wait for the disk.
     pub(super) durable: Vec<Answer>,
+    /// Whether something was put into the outbox.
+    pub(super) outboxed: bool,
     /// Room of the publications in it.
     pub(super) holds: Vec<Hold>,
 }

@@ -11,11 +11,11 @@ use super::commit::{Answer, Change};
 use super::database::{DEAD, PROGRESS, RETURNED};
 use super::error::Fault;
 use super::ledger::{SubLedger, TopicLedger};
-use super::overview;
 use super::progress::Progress;
 use super::rows::{DeadHead, ReturnedHead, Stored, decode_message, encode_message};
 use super::subscription::Sub;
-use crate::broker::{Error, History, Subscription};
+use super::{outbox, overview};
+use crate::broker::{Error, History, Publication, Subscription};
 use crate::envelope::Envelope;
 
 impl Builder<'_> {
@@ -104,6 +104,11 @@ impl Builder<'_> {
 
     fn redrive_one(&mut self, id: Uuid) -> Result<bool, Fault> {
         let Some((head, envelope, bytes)) = self.dead(id)? else { return Ok(false) };
+        if let Some(broker) = outbox::broker_of(&head.subscription) {
+            self.unbury(id, &head.subscription, bytes);
+            outbox::push(self, &[(broker.to_owned(), Publication { envelope, due: None, dedupe: outbox::WINDOW })]);
+            return Ok(true);
+        }
         // What nobody declares may be pruned, and the message with it.
         let declared = self.ledger.sub(&head.subscription).filter(|sub| sub.stored.declared);
         let Some(shared) = declared.map(|sub| Arc::clone(&sub.shared)) else { return Ok(false) };

@@ -1,18 +1,27 @@
 //! What waits to be relayed to another broker? Publications in order, per broker, durable as the events themselves.
 
 use std::ops::ControlFlow;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use uuid::Uuid;
 
 use super::build::Builder;
 use super::codec::{duration_nanos, from_nanos, to_nanos, weight};
 use super::command::{Command, Hold};
-use super::database::{Database, OUTBOX};
+use super::database::{DEAD, Database, OUTBOX};
 use super::error::Fault;
 use super::ledger::{Ledger, OutboxLedger};
 use super::load::damaged;
-use super::rows::{OutboxHead, decode_message, encode_message};
+use super::rows::{DeadHead, OutboxHead, decode_message, encode_message};
 use super::{RocksDb, publish};
-use crate::broker::{Error, Publication};
+use crate::broker::{Error, Failure, History, Obituary, Publication, Subscription};
+
+/// What is dead because its broker never takes it belongs to no handler. This stands in the place of one, before the broker's name; the colon tells
+/// it from all that can be a handler.
+const DEAD_HANDLER: &str = "outbox:";
+
+/// The dedupe window of what is relayed once more after it was dead.
+pub(super) const WINDOW: Duration = Duration::from_mins(10);
 
 /// What waits for one broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,13 +49,33 @@ impl RocksDb {
         self.shared.ask(|reply| Command::OutboxPush { entries, hold, reply }).await
     }
 
-    /// The oldest publications for a broker with their numbers, in order, at most `limit`.
+    /// The oldest publications for a broker with their numbers, in order: at most `limit`, and, beyond the first, not more than `bytes` of stored bytes.
     ///
     /// # Errors
     /// When the store fails, or one of them is damaged.
-    pub async fn outbox_read(&self, broker: &str, limit: usize) -> Result<Vec<(u64, Publication)>, Error> {
+    pub async fn outbox_read(
+        &self,
+        broker: &str,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Vec<(u64, Publication)>, Error> {
         let broker = broker.to_owned();
-        self.shared.read(move |database| read(database, &broker, limit)).await
+        self.shared.read(move |database| read(database, &broker, (limit, bytes))).await
+    }
+
+    /// Waits until something is put into the outbox, counted from this call and not from the first poll: whoever calls it before a look misses nothing.
+    pub fn outbox_arrival(&self) -> impl Future<Output = ()> + '_ {
+        self.shared.outboxed.notified()
+    }
+
+    /// Gives the oldest publication for a broker up, which has the number `number`: it is kept among the dead letters, with `outbox:` and the broker's
+    /// name in the place of a handler, and can be redriven from there to wait again.
+    ///
+    /// # Errors
+    /// When the store fails; it then stays where it is.
+    pub async fn outbox_dead(&self, broker: &str, number: u64, failure: Failure) -> Result<(), Error> {
+        let (broker, id) = (broker.to_owned(), Uuid::now_v7());
+        self.shared.ask(|reply| Command::OutboxDead { broker, number, id, failure, reply }).await
     }
 
     /// Removes what has been relayed: everything for this broker up to the number `up_to`, itself included.
@@ -81,17 +110,19 @@ fn split(key: &[u8]) -> Option<(&str, u64)> {
 fn row(key: &[u8], value: &[u8]) -> Result<(u64, OutboxHead, Publication), Fault> {
     let decoded = split(key).zip(decode_message::<OutboxHead>(value));
     let Some(((_, number), (head, envelope))) = decoded else { return Err(damaged("a publication in the outbox")) };
-    let dedupe = std::time::Duration::from_nanos(head.window);
+    let dedupe = Duration::from_nanos(head.window);
     let publication = Publication { envelope, due: head.due.map(from_nanos), dedupe };
     Ok((number, head, publication))
 }
 
-fn read(database: &Database, broker: &str, limit: usize) -> Result<Vec<(u64, Publication)>, Fault> {
+fn read(database: &Database, broker: &str, (limit, bytes): (usize, usize)) -> Result<Vec<(u64, Publication)>, Fault> {
     let mut found = Vec::new();
+    let mut left = bytes;
     database.scan(OUTBOX, (&key(broker, 0), Some(&key(broker, u64::MAX))), |key, value| {
-        if found.len() >= limit {
+        if found.len() >= limit || (value.len() > left && !found.is_empty()) {
             return Ok(ControlFlow::Break(()));
         }
+        left = left.saturating_sub(value.len());
         let (number, _, publication) = row(key, value)?;
         found.push((number, publication));
         Ok(ControlFlow::Continue(()))
@@ -109,7 +140,34 @@ pub(super) fn push(builder: &mut Builder<'_>, entries: &[(String, Publication)])
         builder.ledger.row_bytes += value.len() as u64;
         let new = || OutboxLedger { length: 0, oldest: now };
         builder.ledger.outbox.entry(broker.clone()).or_insert_with(new).length += 1;
+        builder.commit.outboxed = true;
     }
+}
+
+/// The broker that a dead letter was to be relayed to, if it comes from the outbox.
+pub(super) fn broker_of(subscription: &Subscription) -> Option<&str> {
+    subscription.handler.strip_prefix(DEAD_HANDLER)
+}
+
+/// Moves the oldest entry of a broker to the dead letters.
+pub(super) fn bury(
+    builder: &mut Builder<'_>,
+    (broker, number): (&str, u64),
+    id: Uuid,
+    failure: Failure,
+) -> Result<(), Fault> {
+    let key = key(broker, number);
+    let Some(value) = builder.database.get(OUTBOX, &key)? else { return Ok(()) };
+    let (_, _, Publication { envelope, .. }) = row(&key, &value)?;
+    remove(builder, broker, number)?;
+    let handler = format!("{DEAD_HANDLER}{broker}").into();
+    let subscription = Subscription { event: envelope.event.clone(), handler };
+    let obituary = Obituary { history: History::default(), first: failure.clone(), last: failure };
+    *builder.ledger.dead.entry(subscription.clone()).or_default() += 1;
+    let value = encode_message(&DeadHead { subscription, obituary }, &envelope);
+    builder.put(DEAD, id.as_bytes(), &value);
+    builder.ledger.row_bytes += value.len() as u64;
+    Ok(())
 }
 
 pub(super) fn remove(builder: &mut Builder<'_>, broker: &str, up_to: u64) -> Result<(), Fault> {
@@ -135,6 +193,8 @@ pub(super) fn remove(builder: &mut Builder<'_>, broker: &str, up_to: u64) -> Res
     outbox.length = outbox.length.saturating_sub(removed.len() as u64);
     match oldest {
         Some(oldest) => outbox.oldest = oldest,
+        // What this commit has put there is not in the database yet.
+        None if outbox.length > 0 => outbox.oldest = builder.commit.now,
         None => drop(builder.ledger.outbox.remove(broker)),
     }
     Ok(())

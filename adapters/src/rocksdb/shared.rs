@@ -29,6 +29,8 @@ pub(super) struct Shared {
     topics: RwLock<Vec<Arc<Topic>>>,
     /// Rung after each commit with new messages, for those who look.
     pub(super) published: Notify,
+    /// Rung after each commit that put something into the outbox, for those who relay it.
+    pub(super) outboxed: Notify,
 }
 
 impl Shared {
@@ -40,6 +42,7 @@ impl Shared {
             queue: Arc::new(Semaphore::new(MAX_QUEUED as usize)),
             topics: RwLock::default(),
             published: Notify::new(),
+            outboxed: Notify::new(),
             options,
         }
     }
@@ -86,6 +89,7 @@ impl Shared {
             sub.shared.arrived.notify_one();
         }
         self.published.notify_waiters();
+        self.outboxed.notify_waiters();
     }
 
     /// How many permits publications of this size take.

@@ -149,6 +149,9 @@ impl Writer {
         if !commit.published.is_empty() {
             self.shared.published.notify_waiters();
         }
+        if commit.outboxed {
+            self.shared.outboxed.notify_waiters();
+        }
         commit.written.into_iter().for_each(Answer::succeed);
         match self.shared.options.durability {
             Durability::Disk => self.syncer.queue().push(commit.durable, self.ledger.written),

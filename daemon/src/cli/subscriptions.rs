@@ -88,11 +88,13 @@ async fn list(desk: &Desk, json: bool) -> Outcome {
     }
     unavailable.iter().for_each(|unavailable| outln!("{}", render::line(&unavailable.to_string())));
     for backlog in &outbox {
-        let Backlog { adapter, length, .. } = backlog;
-        outln!(
-            "outbox: {length} for [{adapter}], which is not available; the oldest waits for {}",
-            render::human(backlog.age())
-        );
+        let Backlog { adapter, length, configured, .. } = backlog;
+        let why = if *configured {
+            "which is not available"
+        } else {
+            "which the settings do not name: put it back and they are relayed"
+        };
+        outln!("outbox: {length} for [{adapter}], {why}; the oldest waits for {}", render::human(backlog.age()));
     }
     Ok(())
 }

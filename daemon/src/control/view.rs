@@ -4,11 +4,12 @@ use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rohas_adapters::broker::{self, Status};
-use rohas_adapters::rocksdb;
 use rohas_adapters::{Envelope, TraceContext};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
+
+use crate::outbox;
 
 /// An event as CloudEvents 1.0 write it in JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -176,15 +177,19 @@ pub(crate) struct Backlog {
     pub(crate) length: u64,
     /// Since when the oldest of them waits, in milliseconds.
     pub(crate) age_ms: u64,
+    /// Whether the settings have that section; otherwise the events wait until they do.
+    pub(crate) configured: bool,
 }
 
 impl Backlog {
-    pub(crate) fn new(backlog: &rocksdb::Backlog, now: SystemTime) -> Self {
-        let age = now.duration_since(backlog.oldest).unwrap_or_default();
+    pub(crate) fn new(backlog: &outbox::Backlog, now: SystemTime) -> Self {
+        let outbox::Backlog { waiting, configured } = backlog;
+        let age = now.duration_since(waiting.oldest).unwrap_or_default();
         Self {
-            adapter: section(&backlog.broker),
-            length: backlog.length,
+            adapter: section(&waiting.broker),
+            length: waiting.length,
             age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+            configured: *configured,
         }
     }
 

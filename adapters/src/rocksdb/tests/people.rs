@@ -186,7 +186,7 @@ async fn the_outbox_keeps_publications_in_order_until_they_are_removed() {
 
     let store = open(directory.path());
     store.outbox_push(vec![entry("nats", "4")]).await.unwrap();
-    let waiting = store.outbox_read("nats", 2).await.unwrap();
+    let waiting = store.outbox_read("nats", 2, usize::MAX).await.unwrap();
     let texts: Vec<_> = waiting.iter().map(|(_, entry)| (entry.envelope.data.clone(), entry.due)).collect();
     assert_eq!(texts, [("1".into(), due), ("3".into(), due)]);
     let lengths = async || -> Vec<(String, u64)> {
@@ -196,8 +196,69 @@ async fn the_outbox_keeps_publications_in_order_until_they_are_removed() {
     let before = store.outbox_status().await.unwrap()[1].oldest;
     store.outbox_remove("nats", waiting[1].0).await.unwrap();
     assert!(store.outbox_status().await.unwrap()[1].oldest > before, "the age is that of what is left");
-    let left = store.outbox_read("nats", 10).await.unwrap();
+    let left = store.outbox_read("nats", 10, usize::MAX).await.unwrap();
     assert_eq!(left.iter().map(|(_, entry)| entry.envelope.data.clone()).collect::<Vec<_>>(), ["4"]);
     store.outbox_remove("nats", left[0].0).await.unwrap();
     assert_eq!(lengths().await, [("kafka".to_owned(), 1)]);
+}
+
+#[tokio::test]
+async fn what_is_read_from_the_outbox_is_bounded_in_bytes() {
+    let directory = directory();
+    let store = open(directory.path());
+    let entry = |length: usize| ("nats".to_owned(), publication("E", &"x".repeat(length)));
+    store.outbox_push(vec![entry(5000), entry(10), entry(10), entry(5000)]).await.unwrap();
+    let lengths = async |bytes| -> Vec<usize> {
+        let read = store.outbox_read("nats", 10, bytes).await.unwrap();
+        read.iter().map(|(_, entry)| entry.envelope.data.len()).collect()
+    };
+    assert_eq!(lengths(1).await, [5000], "one goes always");
+    assert_eq!(lengths(6000).await, [5000, 10, 10]);
+    assert_eq!(lengths(usize::MAX).await, [5000, 10, 10, 5000]);
+}
+
+#[tokio::test]
+async fn what_is_put_into_the_outbox_while_other_things_leave_it_is_counted() {
+    let directory = directory();
+    let store = open(directory.path());
+    let entry = || vec![("nats".to_owned(), publication("E", "1"))];
+    store.outbox_push(entry()).await.unwrap();
+    for _ in 0..200 {
+        let number = store.outbox_read("nats", 1, usize::MAX).await.unwrap()[0].0;
+        // Both mostly meet in one commit.
+        let (pushed, removed) = tokio::join!(store.outbox_push(entry()), store.outbox_remove("nats", number));
+        pushed.and(removed).unwrap();
+        let waiting = store.outbox_status().await.unwrap();
+        assert_eq!(waiting.iter().map(|backlog| backlog.length).collect::<Vec<_>>(), [1]);
+    }
+}
+
+#[tokio::test]
+async fn what_its_broker_never_takes_is_a_dead_letter_until_it_is_redriven() {
+    let directory = directory();
+    let store = open(directory.path());
+    let entry = |data: &str| ("nats".to_owned(), publication("E", data));
+    store.outbox_push(vec![entry("1"), entry("2")]).await.unwrap();
+    let texts = async |store: &RocksDb| -> Vec<String> {
+        let read = store.outbox_read("nats", 10, usize::MAX).await.unwrap();
+        read.iter().map(|(_, entry)| String::from_utf8(entry.envelope.data.to_vec()).unwrap()).collect()
+    };
+    let number = store.outbox_read("nats", 1, usize::MAX).await.unwrap()[0].0;
+    let failure =
+        Failure { at: SystemTime::now(), code: "too_large".to_owned(), message: "no".to_owned(), traceback: None };
+    store.outbox_dead("nats", number, failure.clone()).await.unwrap();
+    store.outbox_dead("nats", number, failure.clone()).await.unwrap();
+    assert_eq!(texts(&store).await, ["2"]);
+    drop(store);
+
+    let store = open(directory.path());
+    let letters = store.dead_letters(&DeadLetterFilter::default(), 10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!((&letters[0].subscription, &letters[0].obituary.last), (&subscription("E", "outbox:nats"), &failure));
+    let arrival = store.outbox_arrival();
+    assert_eq!(store.redrive(&[letters[0].id]).await.unwrap(), [letters[0].id]);
+    tokio::time::timeout(PATIENCE, arrival).await.unwrap();
+    assert_eq!(texts(&store).await, ["2", "1"]);
+    assert!(store.dead_letters(&DeadLetterFilter::default(), 10).await.unwrap().is_empty());
+    assert_eq!(store.outbox_status().await.unwrap()[0].length, 2);
 }

@@ -9,10 +9,11 @@ use rohas_config::settings::{Adapter, ByteSize, RocksDb, Settings};
 use super::Check;
 use crate::brokers::Brokers;
 use crate::cli::desk::Desk;
+use crate::cli::table::counted;
 use crate::cli::{Failure, block_on};
 use crate::control::Status;
 use crate::control::requests::Subscriptions;
-use crate::control::view::{Overview, Subscription};
+use crate::control::view::{Backlog, Overview, Subscription};
 use crate::project::Project;
 
 /// All that concerns events; `status` is that of the daemon that runs the project.
@@ -44,8 +45,7 @@ fn room(project: &Project, rocksdb: &RocksDb) -> Check {
         Ok(room) => room,
         Err(error) => return Check::bad("events", format!("{shown}: {error}"), "set `path` in [adapter]"),
     };
-    let mib = |bytes: u64| ByteSize::mib(bytes >> 20);
-    let found = format!("{shown} has {} and {} free", mib(used), mib(free));
+    let found = format!("{shown} has {} and {} free", readable(used), readable(free));
     if free < rocksdb.max_bytes.as_u64().saturating_sub(used) {
         let found = format!("{found}, less than it may grow to ({})", rocksdb.max_bytes);
         return Check::warning(
@@ -55,6 +55,12 @@ fn room(project: &Project, rocksdb: &RocksDb) -> Check {
         );
     }
     Check::good("events", found)
+}
+
+/// So many bytes, rounded up to a unit that suits them.
+fn readable(bytes: u64) -> ByteSize {
+    let unit: u64 = if bytes < 10 << 20 { 1 << 10 } else { 1 << 20 };
+    ByteSize::bytes(bytes.div_ceil(unit) * unit)
 }
 
 /// Free bytes where a directory is or will be.
@@ -90,7 +96,18 @@ fn stored(project: &Project) -> Result<Overview, String> {
 fn held(overview: &Overview) -> Vec<Check> {
     let remedy = "see the error; when the disk was full the store works again by itself once there is room";
     let unavailable = overview.unavailable.iter().map(|missing| Check::bad("events", missing.to_string(), remedy));
-    unavailable.chain([subscriptions(&overview.subscriptions)]).collect()
+    let strays = overview.outbox.iter().filter(|backlog| !backlog.configured).map(stray);
+    unavailable.chain(strays).chain([subscriptions(&overview.subscriptions)]).collect()
+}
+
+/// What waits in the outbox for an adapter that is not there.
+fn stray(backlog: &Backlog) -> Check {
+    let Backlog { adapter, length, .. } = backlog;
+    Check::warning(
+        "outbox",
+        format!("{} for [{adapter}], which the settings do not name", counted(*length, "event")),
+        "put the section back, and what waits is relayed",
+    )
 }
 
 fn subscriptions(all: &[Subscription]) -> Check {
@@ -108,4 +125,15 @@ fn subscriptions(all: &[Subscription]) -> Check {
         found,
         "`rohas subscriptions prune --all` removes them with the messages that wait in them",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_is_not_nothing() {
+        let shown = [0, 1, 200_000, 3 << 20, (20 << 20) + 1].map(|bytes| readable(bytes).to_string());
+        assert_eq!(shown, ["0B", "1KiB", "196KiB", "3MiB", "21MiB"]);
+    }
 }

@@ -124,9 +124,7 @@ impl Request for Subscriptions {
         let now = SystemTime::now();
         let (held, missing) = held(brokers).await;
         let subscriptions = held.iter().map(|held| Subscription::new(held.adapter, &held.status, now)).collect();
-        // Its store is among those that cannot be asked when it cannot.
-        let outbox = patiently(brokers.backlogs()).await.unwrap_or_default();
-        let outbox = outbox.iter().map(|backlog| Backlog::new(backlog, now)).collect();
+        let outbox = brokers.backlogs().await.iter().map(|backlog| Backlog::new(backlog, now)).collect();
         Ok(Overview { subscriptions, outbox, unavailable: unavailable(missing) })
     }
 }
