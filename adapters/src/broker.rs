@@ -258,6 +258,13 @@ pub trait Consumer: Send + Sync + 'static {
     /// When the broker cannot take them; they then stay with the consumer, which tells again.
     async fn release(&self, tags: &[u64]) -> Result<(), Error>;
 
+    /// Messages that were handed out and are not finished are read once more, by the tags of their deliveries: those that wait long for others are not
+    /// kept in memory meanwhile. They come in the order of the tags. One that cannot be read any more is finished, and left out.
+    ///
+    /// # Errors
+    /// When the broker fails; asking again is right.
+    async fn recall(&self, tags: &[u64]) -> Result<Vec<Delivery>, Error>;
+
     /// The messages were handled. Returns when that survives the end of this process, where the broker is durable.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::broker::{Error, History};
+use crate::broker::{Delivery, Error, History};
 use crate::conformance::kit::{HISTORY, Kit, Verdict, data, ensure, ensure_eq, numbered, publication, texts};
 
 pub(super) async fn a_published_message_is_handed_out(kit: &Kit<'_>) -> Verdict {
@@ -227,4 +227,26 @@ pub(super) async fn what_a_dropped_consumer_took_can_be_finished(kit: &Kit<'_>) 
     new.put_back(&taken[1]).await?;
     ensure_eq!(data(&new.take(2).await?), texts([1, 2]));
     new.quiet().await
+}
+
+pub(super) async fn what_was_handed_out_can_be_recalled(kit: &Kit<'_>) -> Verdict {
+    let (_place, broker) = kit.open().await?;
+    let reader = kit.reader(&broker, "E", "h").await?;
+    for start in [0, 20, 40] {
+        broker.publish(numbered("E", start..start + 20)).await?;
+    }
+    let first = reader.take(2).await?;
+    reader.consumer.nack(&first[0], HISTORY, Duration::ZERO).await?;
+    reader.consumer.nack(&first[1], HISTORY, Duration::from_millis(1)).await?;
+    let taken = reader.take(60).await?;
+    reader.ack(&taken[7]).await?;
+    let all = |from: &[Delivery]| from.iter().map(|one| (one.tag, one.envelope.id, one.history)).collect::<Vec<_>>();
+    let mut wanted = [&taken[50..], &taken[..7], &taken[30..40], &taken[8..30]].concat();
+    wanted.swap(3, 11);
+    let tags: Vec<u64> = wanted.iter().map(|delivery| delivery.tag).collect();
+    ensure_eq!(all(&reader.consumer.recall(&tags).await?), all(&wanted));
+    ensure_eq!(all(&reader.consumer.recall(&tags[..1]).await?), all(&wanted[..1]));
+    ensure_eq!(reader.status(&broker).await?.in_flight, 59);
+    reader.consumer.ack(&wanted).await?;
+    reader.quiet().await
 }

@@ -44,7 +44,8 @@ const SCENARIOS: &[Scenario] = scenarios! {
         two_consumers_of_one_subscription_share_no_message
         a_dropped_call_for_messages_loses_none
         many_in_flight_are_finished_in_any_order
-        what_a_dropped_consumer_took_can_be_finished;
+        what_a_dropped_consumer_took_can_be_finished
+        what_was_handed_out_can_be_recalled;
     order:
         messages_come_in_the_order_of_their_publication
         a_message_put_back_comes_before_later_ones

@@ -45,6 +45,10 @@ impl Consumer for MemoryConsumer {
         Ok(())
     }
 
+    async fn recall(&self, tags: &[u64]) -> Result<Vec<Delivery>, Error> {
+        Ok(self.shared.state().recall(self.place.queue, tags))
+    }
+
     async fn ack(&self, deliveries: &[Delivery]) -> Result<(), Error> {
         self.shared.state().ack(self.place.queue, deliveries);
         Ok(())

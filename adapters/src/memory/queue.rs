@@ -220,6 +220,12 @@ impl Queue {
         }
     }
 
+    /// A message that was handed out and is not finished.
+    pub(super) fn recall(&self, tag: u64) -> Option<Delivery> {
+        let message = self.in_flight.get(&tag)?;
+        Some(Delivery { envelope: Arc::clone(&message.envelope), history: message.history, tag })
+    }
+
     /// Puts a message back that was handed out.
     pub(super) fn put_back(&mut self, tag: u64, history: History, delay: Duration) {
         let Some(mut message) = self.finish(tag) else { return };

@@ -313,6 +313,11 @@ impl State {
         queue.wake(false);
     }
 
+    pub(super) fn recall(&self, id: QueueId, tags: &[u64]) -> Vec<Delivery> {
+        let queue = self.queues.get(&id);
+        queue.map(|queue| tags.iter().filter_map(|tag| queue.recall(*tag)).collect()).unwrap_or_default()
+    }
+
     pub(super) fn dead_letter(&mut self, id: QueueId, tag: u64, obituary: &Obituary) {
         let Some(queue) = self.queues.get_mut(&id) else { return };
         let Some(message) = queue.finish(tag) else { return };

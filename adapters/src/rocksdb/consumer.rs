@@ -106,7 +106,7 @@ impl RocksDbConsumer {
     }
 
     /// Passes over what cannot be read: the messages behind it are worth more than waiting for ever.
-    async fn skip(&self, (from, to, end): (u64, Option<u64>, u64), cause: &str) -> Result<(), Error> {
+    pub(super) async fn skip(&self, (from, to, end): (u64, Option<u64>, u64), cause: &str) -> Result<(), Error> {
         let sub = Arc::clone(&self.sub);
         let lost = self.shared.ask(|reply| Command::Skip { sub, from, to, end, reply }).await?;
         tracing::error!(
@@ -121,16 +121,24 @@ impl RocksDbConsumer {
     }
 
     async fn read_returned(&self, due: Vec<Due>) -> Result<Vec<Delivery>, Error> {
-        let number = self.sub.number;
-        let rows = self.shared.read(move |database| read_rows(database, number, due)).await?;
-        let (readable, damaged) = decode_rows(rows);
-        if !damaged.is_empty() {
-            self.pass_over(damaged).await?;
-        }
+        let (_read, readable) = self.readable(due).await?;
         // Last, because whoever drops this future at an await must lose none.
         let deliveries = self.claim(readable);
         self.sub.arrived.notify_one();
         Ok(deliveries)
+    }
+
+    /// Reads messages that had been put back, as many of them as make up a page. Returns how many those are, and which can be read; damaged
+    /// ones are passed over.
+    pub(super) async fn readable(&self, due: Vec<Due>) -> Result<(usize, Vec<(Due, Delivery)>), Error> {
+        let number = self.sub.number;
+        let rows = self.shared.read(move |database| read_rows(database, number, due)).await?;
+        let read = rows.len();
+        let (readable, damaged) = decode_rows(rows);
+        if !damaged.is_empty() {
+            self.pass_over(damaged).await?;
+        }
+        Ok((read, readable))
     }
 
     /// Takes those that nobody else has taken meanwhile.
@@ -232,6 +240,10 @@ impl Consumer for RocksDbConsumer {
         }
         self.sub.arrived.notify_one();
         Ok(())
+    }
+
+    async fn recall(&self, tags: &[u64]) -> Result<Vec<Delivery>, Error> {
+        self.read_again(tags).await
     }
 
     async fn ack(&self, deliveries: &[Delivery]) -> Result<(), Error> {

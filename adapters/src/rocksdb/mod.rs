@@ -26,6 +26,7 @@ mod overview;
 mod progress;
 mod publish;
 mod ranges;
+mod recall;
 mod retention;
 mod room;
 mod rows;

@@ -112,6 +112,15 @@ impl Topic {
 
     /// Reads the block with `wanted` and those behind it from the database.
     pub(super) fn read(&self, database: &Database, wanted: u64) -> Result<Found, Fault> {
+        self.read_about(database, wanted, PAGE_BYTES)
+    }
+
+    /// Reads the block with `wanted` alone.
+    pub(super) fn read_block(&self, database: &Database, wanted: u64) -> Result<Found, Fault> {
+        self.read_about(database, wanted, 0)
+    }
+
+    fn read_about(&self, database: &Database, wanted: u64, most_bytes: usize) -> Result<Found, Fault> {
         // Before looking: what is published meanwhile is there and must not be taken for gone.
         let end = self.end();
         let prefix = self.number.to_be_bytes();
@@ -127,7 +136,7 @@ impl Topic {
             (wanted < first + count || block::head(&value).is_none()).then_some(first)
         });
         match start {
-            Some(first) => self.read_page(database, first, end),
+            Some(first) => self.read_page(database, first, end, most_bytes),
             None => Ok(Found::Gone(self.first_at(database, wanted)?.unwrap_or(end))),
         }
     }
@@ -143,7 +152,7 @@ impl Topic {
         Ok(first)
     }
 
-    fn read_page(&self, database: &Database, first: u64, end: u64) -> Result<Found, Fault> {
+    fn read_page(&self, database: &Database, first: u64, end: u64, most_bytes: usize) -> Result<Found, Fault> {
         let mut page = Page { first, ..Page::default() };
         let mut bytes = 0;
         let mut unreadable = None;
@@ -161,7 +170,7 @@ impl Topic {
             }
             page.messages.extend(messages);
             bytes += value.len();
-            let full = bytes >= PAGE_BYTES || page.messages.len() >= PAGE_MESSAGES;
+            let full = bytes >= most_bytes || page.messages.len() >= PAGE_MESSAGES;
             Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         });
         match (result, unreadable) {

@@ -30,7 +30,7 @@ pub enum Adapter {
 pub struct Memory {
     /// Most messages of a subscription that the daemon holds in memory at a time
     ///
-    /// Nothing is dropped beyond it: a publisher to `memory` waits, `rocksdb` keeps the rest on disk. Unit: messages, at least 1. Default: 1000.
+    /// Nothing is dropped beyond it: a publisher to `memory` waits, `rocksdb` keeps the rest on disk. Of those that stay behind others of their key it holds as many again. Unit: messages, at least 1. Default: 1000.
     pub buffer_size: NonZeroU32,
 }
 
@@ -40,7 +40,7 @@ pub struct Memory {
 pub struct RocksDb {
     /// Most messages of a subscription that the daemon holds in memory at a time
     ///
-    /// Nothing is dropped beyond it: a publisher to `memory` waits, `rocksdb` keeps the rest on disk. Unit: messages, at least 1. Default: 1000.
+    /// Nothing is dropped beyond it: a publisher to `memory` waits, `rocksdb` keeps the rest on disk. Of those that stay behind others of their key it holds as many again. Unit: messages, at least 1. Default: 1000.
     pub buffer_size: NonZeroU32,
 
     /// Directory of the store

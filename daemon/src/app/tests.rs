@@ -129,6 +129,10 @@ impl Consumer for WitnessConsumer {
         self.consumer.pauses()
     }
 
+    async fn recall(&self, tags: &[u64]) -> Result<Vec<Delivery>, Error> {
+        self.consumer.recall(tags).await
+    }
+
     async fn release(&self, tags: &[u64]) -> Result<(), Error> {
         self.consumer.release(tags).await
     }

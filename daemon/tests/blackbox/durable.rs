@@ -231,3 +231,46 @@ fn a_pause_reaches_what_the_daemon_holds_and_nothing_is_lost_doubled_or_overtake
         assert_eq!(of_key.collect::<Vec<_>>(), (key..200).step_by(7).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn more_events_of_a_poisoned_key_than_the_daemon_holds_delay_nobody_and_keep_their_order() {
+    let project = project(
+        "
+        api Place { method: GET path: \"/place/{key}/{first}\" response: Json }
+        event Placed {
+            payload: Json
+            handler: [placed]
+            concurrency: 4
+            retry: { attempts: 10000, backoff: fixed, delay: 20ms }
+        }
+        ",
+    )
+    .api(
+        "place",
+        "
+        first = int(req.first)
+        for n in range(first, first + 500): state.trigger_event('Placed', {'key': req.key, 'n': n}, key=req.key)
+        return 1
+        ",
+    )
+    .event(
+        "placed",
+        "
+        key = event.payload['key']
+        if key == 'poisoned' and not os.path.exists('mended'): raise ValueError('not yet')
+        note(key, event.payload['n'])
+        ",
+    );
+    let daemon = project.run();
+    (0..3000).step_by(500).for_each(|from| get_ok(&daemon, &format!("/place/poisoned/{from}")));
+    get_ok(&daemon, "/place/other/0");
+    notes_of(&project, "other", 500);
+    assert_eq!(notes(&project, "poisoned").len(), 0);
+    eventually("that the others are finished", || {
+        (subscription(&project, "placed")["in_flight"] == 3000).then_some(())
+    });
+    project.write("mended", "");
+    let handled = notes_of(&project, "poisoned", 3000);
+    assert_eq!(handled, (0..3000).map(|n| json!([n])).collect::<Vec<_>>());
+    wait_until_finished(&project, "placed");
+}

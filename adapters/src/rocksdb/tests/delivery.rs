@@ -225,3 +225,20 @@ async fn finishing_twice_changes_nothing() {
     let status = status(&store, "E", "a").await;
     assert_eq!((status.in_flight, status.dead, status.delayed, status.waiting), (1, 0, 0, 0));
 }
+
+#[tokio::test]
+async fn what_is_recalled_comes_from_memory_and_disk() {
+    let directory = directory();
+    let store = RocksDb::open(Options { cache_bytes: 1 << 12, ..options(directory.path()) }).unwrap();
+    let consumer = subscribe(&store, "E", "a").await;
+    let numbers: Vec<String> = (0..900).map(|number| number.to_string()).collect();
+    for chunk in numbers.chunks(9) {
+        publish(&store, "E", &chunk.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    }
+    let deliveries = take(&consumer, numbers.len()).await;
+    let wanted: Vec<&Delivery> = deliveries.iter().step_by(7).rev().collect();
+    let tags: Vec<u64> = wanted.iter().map(|delivery| delivery.tag).collect();
+    let again = consumer.recall(&tags).await.unwrap();
+    let ids = |delivery: &Delivery| (delivery.tag, delivery.envelope.id);
+    assert_eq!(again.iter().map(ids).collect::<Vec<_>>(), wanted.into_iter().map(ids).collect::<Vec<_>>());
+}

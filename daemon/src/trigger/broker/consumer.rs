@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::trigger::broker::attempt::{Ended, Runner};
+use crate::trigger::broker::lanes::Recall;
 use crate::trigger::broker::pump::{Pump, Settled, resolved};
 
 /// Works off a subscription until it is stopped; then what waits goes back to its source, and what runs is finished. Whoever
@@ -42,6 +43,7 @@ pub(super) async fn run<R: Runner>(
                 }
             }
             pump.fetch(concurrency, buffer_size);
+            pump.recall(buffer_size);
         }
         pump.ack();
         let wake = pump.wake_at(concurrency);
@@ -54,6 +56,7 @@ pub(super) async fn run<R: Runner>(
             Some(settled) = pump.settling.next() => Step::Settled(settled),
             tags = resolved(&mut pump.releasing) => Step::Released(tags),
             fetched = resolved(&mut pump.fetching) => Step::Fetched(fetched),
+            (recall, found) = resolved(&mut pump.recalling) => Step::Recalled(recall, found),
             permit = resolved(&mut pump.quarantining) => Step::Alone(permit),
             () = resolved(&mut pump.extending) => Step::Due,
             () = until(wake) => Step::Due,
@@ -76,6 +79,8 @@ pub(super) async fn run<R: Runner>(
             Step::Fetched(Ok(deliveries)) => pump.fetched(deliveries),
             Step::Fetched(Err(Error::Closed(_))) => break,
             Step::Fetched(Err(error)) => pump.fetch_failed(&error),
+            Step::Recalled(recall, Ok(found)) => pump.recalled(recall, found),
+            Step::Recalled(_, Err(error)) => pump.recall_failed(&error),
             Step::Alone(permit) => pump.quarantine(permit),
             Step::Due => pump.extend_leases(),
         }
@@ -101,6 +106,7 @@ enum Step {
     Settled(Settled),
     Released(Vec<u64>),
     Fetched(Result<Vec<Delivery>, Error>),
+    Recalled(Recall, Result<Vec<Delivery>, Error>),
     Alone(Option<OwnedSemaphorePermit>),
     Due,
 }

@@ -1,6 +1,6 @@
 //! Does the loop lose nothing and go on, whatever the broker answers? With a broker that fails as told, on paused time.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
@@ -33,6 +33,8 @@ struct Script {
     /// What happened, with the time since the start.
     lines: Vec<(Duration, String)>,
     obituaries: Vec<Obituary>,
+    /// What was handed out, by its tag.
+    out: HashMap<u64, Delivery>,
 }
 
 struct Stage {
@@ -75,6 +77,11 @@ impl Stage {
         self.script().lines.iter().map(|(_, line)| line.clone()).collect()
     }
 
+    fn names(&self, tags: &[u64]) -> Vec<String> {
+        let out = &self.script().out;
+        tags.iter().map(|tag| name(&out[tag])).collect()
+    }
+
     fn times_of(&self, wanted: &str) -> Vec<Duration> {
         self.script().lines.iter().filter(|(_, line)| line.starts_with(wanted)).map(|(at, _)| *at).collect()
     }
@@ -107,6 +114,7 @@ impl Consumer for Fake {
                     if !rest.is_empty() {
                         self.0.script().source.push_front(Ok(rest));
                     }
+                    self.0.script().out.extend(deliveries.iter().map(|delivery| (delivery.tag, delivery.clone())));
                     return Ok(deliveries);
                 }
                 Some(Err(error)) => {
@@ -124,11 +132,16 @@ impl Consumer for Fake {
 
     async fn release(&self, tags: &[u64]) -> Result<(), Error> {
         tokio::task::yield_now().await;
-        // A tag is the name in bytes; those of this file have one.
-        let mut names: Vec<String> =
-            tags.iter().map(|tag| char::from(u8::try_from(*tag).unwrap()).to_string()).collect();
+        let mut names = self.0.names(tags);
         names.sort();
         self.0.told("release", &names.join(" "))
+    }
+
+    async fn recall(&self, tags: &[u64]) -> Result<Vec<Delivery>, Error> {
+        tokio::task::yield_now().await;
+        self.0.told("recall", &self.0.names(tags).join(" "))?;
+        let out = &self.0.script().out;
+        Ok(tags.iter().map(|tag| out[tag].clone()).collect())
     }
 
     async fn ack(&self, deliveries: &[Delivery]) -> Result<(), Error> {
@@ -535,4 +548,48 @@ async fn a_pause_leaves_the_turn_of_suspects_to_other_subscriptions() {
     run.stage.wait_for("ack a").await;
     assert_eq!(run.quarantine.available_permits(), 1);
     run.end().await;
+}
+
+/// More of one key than are held behind the one that fails, and then one without a key.
+fn many_of_one_key() -> (Vec<String>, VecDeque<Result<Vec<Delivery>, Error>>) {
+    let names: Vec<String> = (0..1100).map(|number| format!("k{number:04}")).collect();
+    (names.clone(), [deliveries(&names.join(" "), Some("k")), deliveries("a", None)].into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_behind_a_failing_message_holds_up_no_other_and_runs_in_order_later() {
+    let (names, source) = many_of_one_key();
+    let outcomes = vec![("k0000", retry(Duration::from_secs(50)))];
+    let script = Script { source, outcomes, failures: vec![("recall", 3)], ..Script::default() };
+    let run = Run::start(script, None, false);
+    run.stage.wait_for("ack a").await;
+    assert!(run.stage.times_of("ack a")[0] < Duration::from_secs(1));
+    run.stage.wait_for("ack k1099").await;
+    let done = run.end().await;
+    let runs: Vec<&str> = done.iter().filter_map(|line| line.strip_prefix("run k")).collect();
+    assert_eq!(runs[0], "0000", "it failed");
+    assert_eq!(runs[1..], names.iter().map(|name| &name[1..]).collect::<Vec<_>>());
+    let recalls: Vec<&String> = done.iter().filter(|line| line.starts_with("recall")).collect();
+    assert_eq!(recalls.len(), 7, "three failed, and each is for several: {recalls:?}");
+    assert!(recalls[..4].iter().all(|line| line.starts_with("recall k1001 ")), "{recalls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_parked_goes_back_at_a_pause_and_at_a_drain() {
+    for pause in [true, false] {
+        let (names, source) = many_of_one_key();
+        let outcomes = vec![("k0000", retry(Duration::from_secs(50)))];
+        let run = Run::start(Script { source, outcomes, ..Script::default() }, None, false);
+        run.stage.wait_for("ack a").await;
+        if pause {
+            run.stage.pauses.send_replace(true);
+        } else {
+            run.stop.cancel();
+        }
+        let first = if pause { 1 } else { 1001 };
+        run.stage.wait_for(&format!("release {}", names[first..].join(" "))).await;
+        let done = run.end().await;
+        assert_eq!(done.iter().filter(|line| line.starts_with("nack")).count(), if pause { 1 } else { 1001 });
+        assert_eq!(done.iter().filter(|line| line.starts_with("release")).count(), 1);
+    }
 }

@@ -2,20 +2,26 @@
 //!
 //! A failed delivery waits for its next attempt at the head of its lane, so later ones of the same key stay behind it. It
 //! takes up no slot meanwhile, and neither it nor what stays behind it counts towards the window that intake keeps full: other
-//! lanes go on. Time is an argument.
+//! lanes go on. When much stays behind, only the tags of the rest are kept, and they are recalled when their turn has come. Time is
+//! an argument.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::iter::Peekable;
 use std::sync::Arc;
 
 /// Deliveries that are ready or run, as a multiple of the concurrency: enough that no slot stays empty while more is fetched.
 const WINDOW: usize = 8;
 
-/// Most deliveries that one subscription holds, those that wait included.
-const MOST_HELD: usize = 10_000;
-
-/// Most bytes that they may have when more is fetched.
+/// Most bytes that deliveries may have when more is fetched; those that stay behind others have half of them at most.
 const MOST_BYTES: usize = 32 << 20;
+
+/// Most deliveries of which only the tags are kept: 8 MB of them.
+const MOST_PARKED: usize = 1_000_000;
+
+/// So many lanes are recalled at once, and so many deliveries of each.
+const LANES_AT_ONCE: usize = 64;
+const OF_EACH: usize = 32;
 
 /// What lanes are made of.
 pub(super) trait Entry {
@@ -24,12 +30,32 @@ pub(super) trait Entry {
 
     /// How many bytes it holds.
     fn size(&self) -> usize;
+
+    /// Its broker's mark.
+    fn tag(&self) -> u64;
+}
+
+/// Tags of deliveries whose turn has come or is near.
+#[derive(Debug, PartialEq)]
+pub(super) struct Recall {
+    /// The first of them in each of so many lanes.
+    lanes: usize,
+    pub(super) tags: Vec<u64>,
+}
+
+/// What stays behind the one of its key that is ready, runs or waits.
+struct Lane<T> {
+    held: VecDeque<T>,
+    /// The rest, which stays behind those.
+    parked: VecDeque<u64>,
 }
 
 /// Deliveries of one subscription that are not finished. `I` is a point in time.
 pub(super) struct Lanes<T, I> {
-    /// A lane per key with something unfinished: what stays behind the one that is ready, runs or waits.
-    behind: HashMap<Arc<str>, VecDeque<T>>,
+    /// A lane per key with something unfinished.
+    lanes: HashMap<Arc<str>, Lane<T>>,
+    /// Lanes with nothing but parked deliveries: the first of each is ready once it is recalled.
+    recalls: VecDeque<Arc<str>>,
     /// First come, first served, so that no lane is passed over.
     ready: VecDeque<T>,
     /// Failed ones that wait for their time, the earliest first.
@@ -44,6 +70,29 @@ pub(super) struct Lanes<T, I> {
     held: usize,
     /// What they hold in all.
     bytes: usize,
+    /// How many of them stay behind others, and what those hold.
+    behind: usize,
+    behind_bytes: usize,
+    /// How many there are besides, by their tags only.
+    parked: usize,
+    /// About what those would hold.
+    parked_bytes: usize,
+}
+
+impl<T: Entry> Lane<T> {
+    /// Takes those out of what is parked that were asked for, and returns those that were found.
+    fn unpark(
+        &mut self,
+        asked: &mut Peekable<impl Iterator<Item = u64>>,
+        found: &mut Peekable<impl Iterator<Item = T>>,
+    ) -> VecDeque<T> {
+        let mut recalled = VecDeque::new();
+        while let Some(tag) = asked.next_if(|tag| self.parked.front() == Some(tag)) {
+            self.parked.pop_front();
+            recalled.extend(found.next_if(|found| found.tag() == tag));
+        }
+        recalled
+    }
 }
 
 struct Waiting<T, I> {
@@ -55,7 +104,8 @@ struct Waiting<T, I> {
 impl<T: Entry, I: Ord + Copy> Lanes<T, I> {
     pub(super) fn new() -> Self {
         Self {
-            behind: HashMap::new(),
+            lanes: HashMap::new(),
+            recalls: VecDeque::new(),
             ready: VecDeque::new(),
             waiting: BinaryHeap::new(),
             waits: 0,
@@ -63,21 +113,85 @@ impl<T: Entry, I: Ord + Copy> Lanes<T, I> {
             running: 0,
             held: 0,
             bytes: 0,
+            behind: 0,
+            behind_bytes: 0,
+            parked: 0,
+            parked_bytes: 0,
         }
     }
 
-    /// Takes a new delivery.
-    pub(super) fn push(&mut self, delivery: T) {
-        self.held += 1;
-        self.bytes += delivery.size();
+    /// Takes a new delivery. When `most` stay behind others already, only its tag is kept if it must too.
+    pub(super) fn push(&mut self, delivery: T, most: usize) {
+        let size = delivery.size();
         if let Some(key) = delivery.key() {
-            if let Some(behind) = self.behind.get_mut(key) {
-                behind.push_back(delivery);
+            let is_full = self.is_full(size, most);
+            if let Some(lane) = self.lanes.get_mut(key) {
+                if is_full || !lane.parked.is_empty() {
+                    lane.parked.push_back(delivery.tag());
+                    self.parked += 1;
+                    self.parked_bytes += size;
+                } else {
+                    lane.held.push_back(delivery);
+                    self.hold(size);
+                    self.behind += 1;
+                    self.behind_bytes += size;
+                }
                 return;
             }
-            self.behind.insert(Arc::clone(key), VecDeque::new());
+            self.lanes.insert(Arc::clone(key), Lane { held: VecDeque::new(), parked: VecDeque::new() });
         }
+        self.hold(size);
         self.ready.push_back(delivery);
+    }
+
+    fn hold(&mut self, size: usize) {
+        self.held += 1;
+        self.bytes += size;
+    }
+
+    /// Whether no more can be held behind others.
+    fn is_full(&self, size: usize, most: usize) -> bool {
+        self.behind >= most || self.behind_bytes + size > MOST_BYTES / 2
+    }
+
+    /// What is to be recalled now, if anything is. It stays parked until [`Lanes::recalled`], and only one is under way at a time.
+    pub(super) fn recall(&self, most: usize) -> Option<Recall> {
+        if self.recalls.is_empty() {
+            return None;
+        }
+        let size = (self.parked_bytes / self.parked.max(1)).max(1);
+        let fit = MOST_BYTES.saturating_sub(self.bytes) / size;
+        let lanes = self.recalls.len().min(LANES_AT_ONCE).min(fit.max(1));
+        let fit = (MOST_BYTES / 2).saturating_sub(self.behind_bytes) / size;
+        let each = (fit.min(most.saturating_sub(self.behind)) / lanes).clamp(1, OF_EACH);
+        let first = self.recalls.iter().take(lanes).filter_map(|key| self.lanes.get(key));
+        Some(Recall { lanes, tags: first.flat_map(|lane| lane.parked.iter().take(each)).copied().collect() })
+    }
+
+    /// Takes what was recalled, in the order of the tags. What is missing is finished.
+    pub(super) fn recalled(&mut self, recall: Recall, found: Vec<T>) {
+        let (mut asked, mut found) = (recall.tags.into_iter().peekable(), found.into_iter().peekable());
+        for _ in 0..recall.lanes {
+            let Some(key) = self.recalls.pop_front() else { return };
+            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            let before = lane.parked.len();
+            let mut recalled = lane.unpark(&mut asked, &mut found);
+            let size: usize = recalled.iter().map(Entry::size).sum();
+            self.parked -= before - lane.parked.len();
+            self.parked_bytes = if self.parked == 0 { 0 } else { self.parked_bytes.saturating_sub(size) };
+            self.held += recalled.len();
+            self.bytes += size;
+            if let Some(first) = recalled.pop_front() {
+                self.behind += recalled.len();
+                self.behind_bytes += size - first.size();
+                lane.held.extend(recalled);
+                self.ready.push_back(first);
+            } else if lane.parked.is_empty() {
+                self.lanes.remove(&key);
+            } else {
+                self.recalls.push_back(key);
+            }
+        }
     }
 
     /// The next delivery to run, if there is one and a slot for it. It stays held until [`Lanes::finish`].
@@ -125,12 +239,15 @@ impl<T: Entry, I: Ord + Copy> Lanes<T, I> {
         self.held -= 1;
         self.bytes -= delivery.size();
         let Some(key) = delivery.key() else { return };
-        let Some(behind) = self.behind.get_mut(key) else { return };
-        match behind.pop_front() {
-            Some(next) => self.ready.push_back(next),
-            None => {
-                self.behind.remove(key);
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        match lane.held.pop_front() {
+            Some(next) => {
+                self.behind -= 1;
+                self.behind_bytes -= next.size();
+                self.ready.push_back(next);
             }
+            None if lane.parked.is_empty() => drop(self.lanes.remove(key)),
+            None => self.recalls.push_back(Arc::clone(key)),
         }
     }
 
@@ -139,10 +256,10 @@ impl<T: Entry, I: Ord + Copy> Lanes<T, I> {
         self.waiting.peek().map(|Reverse(first)| first.due)
     }
 
-    /// How many more should be fetched.
-    pub(super) fn room(&self, concurrency: usize) -> usize {
+    /// How many more should be fetched. At most `most` run or could, or wait for their next attempt.
+    pub(super) fn room(&self, concurrency: usize, most: usize) -> usize {
         let window = concurrency.saturating_mul(WINDOW);
-        let free = window.saturating_sub(self.ready.len() + self.running);
+        let free = window.saturating_sub(self.ready.len() + self.running + self.recalls.len());
         // One fetch for many rather than one for each.
         let free = if free < window / 4 { 0 } else { free };
         let bytes = match MOST_BYTES.saturating_sub(self.bytes) {
@@ -150,12 +267,8 @@ impl<T: Entry, I: Ord + Copy> Lanes<T, I> {
             // More of the size that they had so far.
             room => room / (self.bytes / self.held.max(1)).max(1) + 1,
         };
-        free.min(MOST_HELD.saturating_sub(self.held)).min(bytes)
-    }
-
-    /// How many are here, whatever they wait for.
-    pub(super) fn held(&self) -> usize {
-        self.held
+        let heads = self.held - self.behind + self.recalls.len();
+        free.min(most.saturating_sub(heads)).min(MOST_PARKED.saturating_sub(self.parked)).min(bytes)
     }
 
     /// How many run.
@@ -163,8 +276,9 @@ impl<T: Entry, I: Ord + Copy> Lanes<T, I> {
         self.running
     }
 
-    /// Takes out what has not run yet. What has runs again in its lane, before anything of its key that comes now.
-    pub(super) fn take_new(&mut self, is_new: impl Fn(&T) -> bool) -> Vec<T> {
+    /// Takes out what has not run yet, by its tags. What has runs again in its lane, before anything of its key that comes now.
+    pub(super) fn take_new(&mut self, is_new: impl Fn(&T) -> bool) -> Vec<u64> {
+        let mut tags = self.take_parked();
         let mut taken = Vec::new();
         for queue in [&mut self.ready, &mut self.aside] {
             let (new, tried): (VecDeque<T>, VecDeque<T>) = queue.drain(..).partition(&is_new);
@@ -172,21 +286,37 @@ impl<T: Entry, I: Ord + Copy> Lanes<T, I> {
             taken.extend(new);
         }
         let heads = taken.len();
-        taken.extend(self.behind.values_mut().flat_map(|behind| behind.drain(..)));
+        taken.extend(self.take_behind());
         for key in taken[..heads].iter().filter_map(Entry::key) {
-            self.behind.remove(key);
+            self.lanes.remove(key);
         }
         self.held -= taken.len();
         self.bytes -= taken.iter().map(Entry::size).sum::<usize>();
-        taken
+        tags.extend(taken.iter().map(Entry::tag));
+        tags
     }
 
-    /// Takes out everything that does not run.
+    /// Takes out those of which only the tags are kept.
+    pub(super) fn take_parked(&mut self) -> Vec<u64> {
+        let tags = self.lanes.values_mut().flat_map(|lane| lane.parked.drain(..)).collect();
+        for key in self.recalls.drain(..) {
+            self.lanes.remove(&key);
+        }
+        (self.parked, self.parked_bytes) = (0, 0);
+        tags
+    }
+
+    fn take_behind(&mut self) -> Vec<T> {
+        (self.behind, self.behind_bytes) = (0, 0);
+        self.lanes.values_mut().flat_map(|lane| lane.held.drain(..)).collect()
+    }
+
+    /// Takes out everything that does not run and is held.
     pub(super) fn clear(&mut self) -> Vec<T> {
         let mut idle: Vec<T> = self.ready.drain(..).collect();
         idle.extend(self.aside.drain(..));
         idle.extend(self.waiting.drain().map(|Reverse(waiting)| waiting.delivery));
-        idle.extend(self.behind.values_mut().flat_map(|behind| behind.drain(..)));
+        idle.extend(self.take_behind());
         self.held -= idle.len();
         self.bytes -= idle.iter().map(Entry::size).sum::<usize>();
         idle

@@ -64,6 +64,10 @@ impl Entry for Message {
     fn size(&self) -> usize {
         self.delivery.size()
     }
+
+    fn tag(&self) -> u64 {
+        self.delivery.tag
+    }
 }
 
 impl Entry for Delivery {
@@ -73,5 +77,9 @@ impl Entry for Delivery {
 
     fn size(&self) -> usize {
         self.envelope.size()
+    }
+
+    fn tag(&self) -> u64 {
+        self.tag
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::trigger::broker::attempt::{Ended, Fault};
-use crate::trigger::broker::lanes::Lanes;
+use crate::trigger::broker::lanes::{Lanes, Recall};
 use crate::trigger::broker::leases::Leases;
 use crate::trigger::broker::message::Message;
 use crate::trigger::broker::retry::{self, Verdict};
@@ -38,6 +38,12 @@ pub(super) struct Pump {
     pub(super) fetching: Option<BoxFuture<'static, Result<Vec<Delivery>, Error>>>,
     /// When the broker is asked again after it failed to hand out messages, and the pause before that.
     fetch_outage: Option<(Instant, Duration)>,
+    /// Messages of which only the tags were kept. Dropping it changes nothing.
+    pub(super) recalling: Option<BoxFuture<'static, Recalled>>,
+    /// As `fetch_outage`, for these.
+    recall_outage: Option<(Instant, Duration)>,
+    /// As it was when messages were last asked for.
+    buffer_size: usize,
     /// Handled, and not yet given to the broker to ack.
     handled: Vec<Delivery>,
     /// All that was handled since the broker was last told.
@@ -65,6 +71,9 @@ pub(super) struct Settled {
     result: Result<(), Error>,
 }
 
+/// What was asked for, and what came.
+pub(super) type Recalled = (Recall, Result<Vec<Delivery>, Error>);
+
 /// The end of an operation that may be under way.
 pub(super) async fn resolved<T>(operation: &mut Option<BoxFuture<'static, T>>) -> T {
     let Some(running) = operation else { return std::future::pending().await };
@@ -89,6 +98,9 @@ impl Pump {
             lanes: Lanes::new(),
             fetching: None,
             fetch_outage: None,
+            recalling: None,
+            recall_outage: None,
+            buffer_size: 0,
             handled: Vec::new(),
             acking: None,
             releasing: None,
@@ -155,14 +167,40 @@ impl Pump {
         self.permit = permit;
     }
 
-    /// Asks for more messages if there is room for them; no more than `buffer_size` are held.
+    /// Asks for more messages if there is room for them. At most `buffer_size` run, could run or wait for another attempt, and as many are
+    /// held behind them.
     pub(super) fn fetch(&mut self, concurrency: usize, buffer_size: usize) {
-        let paused = self.fetch_outage.is_some_and(|(until, _)| until > Instant::now());
-        let room = self.lanes.room(concurrency).min(buffer_size.saturating_sub(self.lanes.held()));
-        if room > 0 && !paused && self.fetching.is_none() && self.releasing.is_none() {
+        self.buffer_size = buffer_size;
+        let room = self.lanes.room(concurrency, buffer_size);
+        if room > 0 && !is_ahead(self.fetch_outage) && self.fetching.is_none() && self.releasing.is_none() {
             let consumer = Arc::clone(&self.consumer);
             self.fetching = Some(async move { consumer.next(room).await }.boxed());
         }
+    }
+
+    /// Asks for messages of which only the tags were kept, if it is their turn.
+    pub(super) fn recall(&mut self, buffer_size: usize) {
+        if is_ahead(self.recall_outage) || self.recalling.is_some() {
+            return;
+        }
+        let Some(recall) = self.lanes.recall(buffer_size) else { return };
+        let consumer = Arc::clone(&self.consumer);
+        let recalling = async move {
+            let found = consumer.recall(&recall.tags).await;
+            (recall, found)
+        };
+        self.recalling = Some(recalling.boxed());
+    }
+
+    pub(super) fn recalled(&mut self, recall: Recall, found: Vec<Delivery>) {
+        self.recall_outage = None;
+        self.lanes.recalled(recall, found.into_iter().map(Message::new).collect());
+    }
+
+    pub(super) fn recall_failed(&mut self, error: &Error) {
+        let pause = self.recall_outage.map_or(FIRST_PAUSE, |(_, pause)| longer(pause));
+        tracing::warn!(subscription = %self.subscription, %error, "messages that wait for others of their key cannot be read; it is tried until they can");
+        self.recall_outage = Some((Instant::now() + pause, pause));
     }
 
     /// Nothing begins until [`Pump::resume`]. What has not run goes back; what waits for another attempt waits on, and what
@@ -170,16 +208,19 @@ impl Pump {
     pub(super) fn pause(&mut self) {
         // Dropping it loses none.
         self.fetching = None;
+        self.recalling = None;
         self.leave_quarantine();
-        // Under way, it has taken all that there was: nothing is fetched before it ends.
-        if self.releasing.is_some() {
+        // Those that go back already were all: nothing is fetched before they have.
+        if self.releasing.is_none() {
+            let tags = self.lanes.take_new(Message::is_new);
+            self.release_unrun(tags);
+        }
+    }
+
+    fn release_unrun(&mut self, tags: Vec<u64>) {
+        if tags.is_empty() {
             return;
         }
-        let new = self.lanes.take_new(Message::is_new);
-        if new.is_empty() {
-            return;
-        }
-        let tags = new.iter().map(|message| message.delivery.tag).collect();
         let releasing =
             release_until_taken(Arc::clone(&self.consumer), tags, self.subscription.clone(), self.stop.clone());
         self.releasing = Some(releasing.boxed());
@@ -198,7 +239,9 @@ impl Pump {
             tracing::info!(subscription = %self.subscription, "the broker hands out messages again");
         }
         self.leases.take(&deliveries);
-        deliveries.into_iter().for_each(|delivery| self.lanes.push(Message::new(delivery)));
+        for delivery in deliveries {
+            self.lanes.push(Message::new(delivery), self.buffer_size);
+        }
     }
 
     pub(super) fn fetch_failed(&mut self, error: &Error) {
@@ -218,8 +261,9 @@ impl Pump {
         let free = concurrency.is_some_and(|concurrency| self.lanes.running() < concurrency);
         let due = if free { self.lanes.next_due() } else { None };
         let fetch = self.fetch_outage.map(|(until, _)| until).filter(|until| *until > Instant::now());
+        let recall = self.recall_outage.map(|(until, _)| until).filter(|until| *until > Instant::now());
         let lease = if self.extending.is_none() { self.leases.due() } else { None };
-        [due, fetch, lease].into_iter().flatten().min()
+        [due, fetch, recall, lease].into_iter().flatten().min()
     }
 
     pub(super) fn extend_leases(&mut self) {
@@ -340,7 +384,11 @@ impl Pump {
         self.draining = true;
         self.stop.cancel();
         self.fetching = None;
+        self.recalling = None;
         self.leave_quarantine();
+        // While earlier ones go back none is fetched, so none is parked.
+        let parked = self.lanes.take_parked();
+        self.release_unrun(parked);
         for message in self.lanes.clear() {
             if message.obituary.is_some() { self.bury(message) } else { self.put_back(message) }
         }
@@ -407,6 +455,11 @@ async fn release_until_taken(
         }
         pause = longer(pause);
     }
+}
+
+/// Whether the broker that failed is not to be asked again yet.
+fn is_ahead(outage: Option<(Instant, Duration)>) -> bool {
+    outage.is_some_and(|(until, _)| until > Instant::now())
 }
 
 pub(super) fn longer(pause: Duration) -> Duration {
