@@ -70,6 +70,10 @@ pub struct History {
     pub deaths_alone: u32,
     /// Workers that the daemon ended for the sake of other calls while they ran it.
     pub endings: u32,
+    /// When it may be tried again, if it waits for that. The broker only keeps this: it hands the message out at its place, and whoever gets it waits, so that
+    /// those behind it in its lane wait too.
+    #[serde(skip)]
+    pub not_before: Option<SystemTime>,
 }
 
 /// One failed attempt, as the dead letters keep it.
@@ -276,6 +280,13 @@ pub trait Consumer: Send + Sync + 'static {
     /// # Errors
     /// When the broker cannot take it; the message then stays with the consumer, which tells again or runs it itself.
     async fn nack(&self, delivery: &Delivery, history: History, delay: Duration) -> Result<(), Error>;
+
+    /// Has the broker know what a message that stays with the consumer has been through, so that whoever gets it after the end of this process goes on from there.
+    /// Nobody waits for it: it is written soon and together with others, and a broker that cannot write it goes on without. Brokers that do not outlive the
+    /// process need not do anything.
+    fn note(&self, delivery: &Delivery, history: History) {
+        let _: (&Delivery, History) = (delivery, history);
+    }
 
     /// The message is given up: kept with its reason, then acked; both or none.
     ///

@@ -41,6 +41,7 @@ impl Factory for MemoryFactory {
             ("published_messages_survive_a_restart", FORGETS),
             ("finished_messages_stay_finished_after_a_restart", FORGETS),
             ("unfinished_messages_come_again_after_a_restart_with_their_history", FORGETS),
+            ("what_was_noted_survives_a_restart", FORGETS),
             ("delayed_publications_survive_a_restart", FORGETS),
             ("dead_letters_survive_a_restart", FORGETS),
             ("pauses_survive_a_restart", FORGETS),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::broker::{Delivery, Error, History};
-use crate::conformance::kit::{HISTORY, Kit, Verdict, data, ensure, ensure_eq, numbered, publication, texts};
+use crate::conformance::kit::{HISTORY, Kit, Verdict, data, ensure, ensure_eq, numbered, publication, texts, waiting};
 
 pub(super) async fn a_published_message_is_handed_out(kit: &Kit<'_>) -> Verdict {
     let (_place, broker) = kit.open().await?;
@@ -73,7 +73,7 @@ pub(super) async fn a_message_put_back_keeps_its_history(kit: &Kit<'_>) -> Verdi
     broker.publish(vec![publication("E", "poison"), publication("E", "other")]).await?;
     for deaths in 1..=3 {
         let delivery = reader.next().await?;
-        let history = History { deaths, ..HISTORY };
+        let history = History { deaths, ..waiting() };
         reader.consumer.nack(&delivery, history, Duration::ZERO).await?;
         let again = reader.next().await?;
         ensure_eq!((again.envelope.data.as_ref(), again.history), (b"poison".as_ref(), history));
@@ -82,6 +82,24 @@ pub(super) async fn a_message_put_back_keeps_its_history(kit: &Kit<'_>) -> Verdi
     let both = reader.take(2).await?;
     ensure_eq!(both[1].history, History::default());
     Ok(())
+}
+
+pub(super) async fn a_note_leaves_its_message_where_it_is(kit: &Kit<'_>) -> Verdict {
+    let (_place, broker) = kit.open().await?;
+    let reader = kit.reader(&broker, "E", "h").await?;
+    broker.publish(numbered("E", 0..3)).await?;
+    let taken = reader.take(2).await?;
+    reader.consumer.note(&taken[0], waiting());
+    reader.ack(&taken[1]).await?;
+    reader.consumer.note(&taken[1], waiting());
+    ensure_eq!(reader.status(&broker).await?.in_flight, 1);
+    let third = reader.next().await?;
+    ensure_eq!(data(std::slice::from_ref(&third)), texts([2]));
+    ensure_eq!(third.history, History::default());
+    reader.consumer.ack(&[taken[0].clone(), third]).await?;
+    let status = reader.status(&broker).await?;
+    ensure_eq!((status.waiting, status.delayed, status.in_flight), (0, 0, 0));
+    reader.quiet().await
 }
 
 pub(super) async fn every_handler_of_an_event_gets_its_own_copy(kit: &Kit<'_>) -> Verdict {

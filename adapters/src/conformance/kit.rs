@@ -209,4 +209,9 @@ pub(super) fn obituary() -> Obituary {
 }
 
 /// A history in which no number is like another.
-pub(super) const HISTORY: History = History { attempts: 4, deaths: 3, deaths_alone: 2, endings: 1 };
+pub(super) const HISTORY: History = History { attempts: 4, deaths: 3, deaths_alone: 2, endings: 1, not_before: None };
+
+/// The same of a message that waits, for a time that has passed.
+pub(super) fn waiting() -> History {
+    History { not_before: Some(SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789)), ..HISTORY }
+}

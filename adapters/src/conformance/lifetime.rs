@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::broker::{DeadLetterFilter, Error, History};
 use crate::conformance::kit::{
-    HISTORY, Kit, Verdict, data, ensure, ensure_eq, later, numbered, obituary, publication, subscription, texts,
+    Failed, HISTORY, Kit, Verdict, data, ensure, ensure_eq, later, numbered, obituary, publication, subscription,
+    texts, waiting,
 };
 
 pub(super) async fn a_paused_subscription_waits_until_it_is_resumed(kit: &Kit<'_>) -> Verdict {
@@ -142,13 +143,40 @@ pub(super) async fn unfinished_messages_come_again_after_a_restart_with_their_hi
     let reader = kit.reader(&broker, "E", "h").await?;
     broker.publish(numbered("E", 0..4)).await?;
     let taken = reader.take(3).await?;
-    reader.consumer.nack(&taken[1], HISTORY, Duration::ZERO).await?;
+    reader.consumer.nack(&taken[1], waiting(), Duration::ZERO).await?;
     drop(reader);
     let broker = kit.restart(&*place, broker).await?;
     let reader = kit.reader(&broker, "E", "h").await?;
     let again = reader.take(4).await?;
     ensure_eq!(data(&again), texts(0..4));
-    ensure_eq!((again[0].history, again[1].history), (History::default(), HISTORY));
+    ensure_eq!((again[0].history, again[1].history), (History::default(), waiting()));
+    Ok(())
+}
+
+pub(super) async fn what_was_noted_survives_a_restart(kit: &Kit<'_>) -> Verdict {
+    let place = kit.place().await?;
+    let broker = place.open().await?;
+    let reader = kit.reader(&broker, "E", "h").await?;
+    broker.publish(numbered("E", 0..5)).await?;
+    let taken = reader.take(4).await?;
+    reader.consumer.nack(&taken[2], History::default(), Duration::from_millis(1)).await?;
+    let late = reader.take(2).await?.into_iter().find(|delivery| delivery.envelope.data == "2");
+    let Some(late) = late else { return Err(Failed("what was put back did not come again".to_owned())) };
+    for (delivery, history) in
+        [(&taken[0], waiting()), (&taken[0], HISTORY), (&taken[1], waiting()), (&late, waiting())]
+    {
+        reader.consumer.note(delivery, history);
+    }
+    reader.consumer.note(&taken[3], HISTORY);
+    reader.ack(&taken[3]).await?;
+    drop(reader);
+    let broker = kit.restart(&*place, broker).await?;
+    let reader = kit.reader(&broker, "E", "h").await?;
+    let mut again = reader.take(4).await?;
+    again.sort_by_key(|delivery| delivery.envelope.data.clone());
+    ensure_eq!(data(&again), texts([0, 1, 2, 4]));
+    let histories: Vec<History> = again.iter().map(|delivery| delivery.history).collect();
+    ensure_eq!(histories, [HISTORY, waiting(), waiting(), History::default()]);
     Ok(())
 }
 

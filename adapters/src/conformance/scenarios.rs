@@ -35,6 +35,7 @@ const SCENARIOS: &[Scenario] = scenarios! {
         a_message_put_back_comes_again
         a_message_put_back_with_a_delay_comes_after_it
         a_message_put_back_keeps_its_history
+        a_note_leaves_its_message_where_it_is
         every_handler_of_an_event_gets_its_own_copy
         a_failure_at_one_handler_does_not_reach_another
         an_event_without_handlers_is_accepted
@@ -105,6 +106,7 @@ const SCENARIOS: &[Scenario] = scenarios! {
         published_messages_survive_a_restart
         finished_messages_stay_finished_after_a_restart
         unfinished_messages_come_again_after_a_restart_with_their_history
+        what_was_noted_survives_a_restart
         delayed_publications_survive_a_restart
         dead_letters_survive_a_restart
         pauses_survive_a_restart

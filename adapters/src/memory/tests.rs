@@ -111,7 +111,7 @@ async fn a_nacked_message_comes_again_after_its_delay_with_its_history() {
     broker.publish(vec![publication("E", "1")]).await.unwrap();
     let first = next(&consumer).await;
     let before = tokio::time::Instant::now();
-    let history = History { attempts: 2, deaths: 1, deaths_alone: 1, endings: 3 };
+    let history = History { attempts: 2, deaths: 1, deaths_alone: 1, endings: 3, not_before: None };
     consumer.nack(&first, history, Duration::from_secs(5)).await.unwrap();
     let second = next(&consumer).await;
     assert!(before.elapsed() >= Duration::from_secs(5));

@@ -2,6 +2,7 @@
 //!
 //! Everything that can fail (reading a row) comes before the first change of a command.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -11,11 +12,13 @@ use super::codec::{duration_nanos, to_nanos, weight};
 use super::command::{Back, Command, Hold, Reply, answer};
 use super::commit::{Answer, Change, Commit, Effect, Finished};
 use super::cursor::RETURNED_TAG;
-use super::database::{DEAD, DUE, Database, LOG, META, PROGRESS, RETURNED, SPANS};
+use super::database::{DEAD, DUE, Database, LOG, MARKS, META, PROGRESS, RETURNED, SPANS};
 use super::error::Fault;
 use super::ledger::{Ledger, Returned, TopicLedger};
 use super::ranges::runs_of;
-use super::rows::{CLOCK_KEY, DueHead, StoredTopic, due_key, encode, encode_message, log_key, returned_key, topic_key};
+use super::rows::{
+    CLOCK_KEY, DueHead, Mark, StoredTopic, due_key, encode, encode_message, log_key, mark_key, returned_key, topic_key,
+};
 use super::spans::{Limits, Span, Spans};
 use super::subscription::Sub;
 use super::topic::{Recent, Topic};
@@ -36,6 +39,7 @@ impl Builder<'_> {
             Command::Publish { publications, hold, reply } => self.publish(publications, hold, reply),
             Command::Ack { sub, tags, reply } => self.ack(&sub, tags, reply),
             Command::Nack { sub, back, reply } => self.nack(&sub, back, reply),
+            Command::Note { sub } => self.note(&sub),
             Command::Dead { sub, tag, id, value, reply } => self.bury(&sub, tag, (id, &value), reply),
             Command::Skip { sub, from, to, end, reply } => self.skip(&sub, (from, to, end), reply),
             Command::Subscribe { subscription, reply } => self.subscribe(&subscription, reply),
@@ -197,6 +201,8 @@ impl Builder<'_> {
             self.database.delete(&mut self.commit.batch, RETURNED, &key);
             self.ledger.row_bytes = self.ledger.row_bytes.saturating_sub(row.bytes);
         }
+        let tags = returned.iter().map(|(_, sequence)| sequence | RETURNED_TAG);
+        self.forget(number, runs.iter().cloned().chain(tags.map(|tag| tag..tag + 1)));
         if !runs.is_empty() {
             self.touch_sub(number);
         }
@@ -217,6 +223,11 @@ impl Builder<'_> {
             (Some((Some(&row), _)), Some(value), due) if back.tag != sequence => {
                 let finished = self.finish_tags(sub.number, vec![back.tag]);
                 self.effect(sub, Change::Finished(finished));
+                if due.is_none() {
+                    // Its row keeps everything but until when it waits.
+                    self.mark(sub.number, back.tag, back.history);
+                    self.effect(sub, Change::Marked(back.tag, back.history));
+                }
                 // At its place, and at once even when the clock was set back since it was handed out.
                 let due = due.unwrap_or(row.due.min(self.commit.wall));
                 self.put_returned(sub, (due, sequence), &value);
@@ -235,12 +246,42 @@ impl Builder<'_> {
     }
 
     fn put_back(&mut self, sub: &Arc<Sub>, position: u64, history: History) {
-        let Some(stored) = self.ledger.subs.get_mut(&sub.number) else { return };
-        if stored.stored.progress.history(position) != history {
-            stored.stored.progress.set_history(position, history);
-            self.touch_sub(sub.number);
+        self.mark(sub.number, position, history);
+        self.effect(sub, Change::Marked(position, history));
+        self.effect(sub, Change::PutBack(position));
+    }
+
+    /// Consumers see nothing of it: these messages are with them.
+    fn note(&mut self, sub: &Arc<Sub>) {
+        for (tag, history) in sub.take_notes() {
+            let held = self.ledger.subs.get(&sub.number).is_some_and(|stored| stored.holds(tag));
+            if held {
+                self.mark(sub.number, tag, history);
+            }
         }
-        self.effect(sub, Change::PutBack(position, history));
+    }
+
+    /// Nobody need know any more what the messages with these tags have been through.
+    fn forget(&mut self, number: u32, tags: impl Iterator<Item = Range<u64>>) {
+        let Some(sub) = self.ledger.subs.get(&number).filter(|sub| !sub.marks.is_empty()) else { return };
+        let gone: Vec<u64> = tags.flat_map(|tags| sub.marks.range(tags).map(|(&tag, _)| tag)).collect();
+        gone.into_iter().for_each(|tag| self.mark(number, tag, History::default()));
+    }
+
+    /// Keeps what a message has been through, if that is anything and was not known.
+    fn mark(&mut self, number: u32, tag: u64, history: History) {
+        let Some(sub) = self.ledger.subs.get_mut(&number) else { return };
+        let is_anything = history != History::default();
+        let before = if is_anything { sub.marks.insert(tag, history) } else { sub.marks.remove(&tag) };
+        if before.unwrap_or_default() == history {
+            return;
+        }
+        let key = mark_key(number, tag);
+        if is_anything {
+            self.put(MARKS, &key, &encode(&Mark::from(history)));
+        } else {
+            self.database.delete(&mut self.commit.batch, MARKS, &key);
+        }
     }
 
     pub(super) fn put_returned(&mut self, sub: &Arc<Sub>, (due, sequence): (u64, u64), value: &[u8]) {
@@ -268,6 +309,7 @@ impl Builder<'_> {
         let topic = &self.ledger.topics[stored.topic];
         let to = to.or_else(|| topic.spans.end_of(from)).unwrap_or(end).min(end).max(from);
         let count = stored.stored.progress.finish(from..to);
+        self.forget(sub.number, std::iter::once(from..to));
         self.touch_sub(sub.number);
         self.effect(
             sub,

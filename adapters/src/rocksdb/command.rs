@@ -59,6 +59,10 @@ pub(super) enum Command {
         back: Back,
         reply: Reply<()>,
     },
+    /// Takes what was noted about messages of this subscription.
+    Note {
+        sub: Arc<Sub>,
+    },
     Dead {
         sub: Arc<Sub>,
         tag: u64,
@@ -160,6 +164,8 @@ impl Command {
             | Self::Pause { reply, .. }
             | Self::OutboxRemove { reply, .. }
             | Self::OutboxDead { reply, .. } => answer(reply, Err(error)),
+            // Without them the attempts at these messages begin at what was written before.
+            Self::Note { sub } => drop(sub.take_notes()),
             Self::Skip { reply, .. } | Self::Prune { reply, .. } | Self::Replay { reply, .. } => {
                 answer(reply, Err(error));
             }

@@ -53,7 +53,9 @@ pub(super) enum Change {
     /// These are handled, or moved elsewhere.
     Finished(Finished),
     /// It goes back to its place.
-    PutBack(u64, History),
+    PutBack(u64),
+    /// What the message with this tag has been through.
+    Marked(u64, History),
     /// It comes again at this time.
     Returned(Due),
     Paused(bool),
@@ -78,16 +80,14 @@ impl Effect {
     /// Shows consumers what was written.
     pub(super) fn apply(self) {
         let mut cursor = self.sub.cursor();
-        let wake = !matches!(self.change, Change::Finished(_));
+        let wake = !matches!(self.change, Change::Finished(_) | Change::Marked(..));
         match self.change {
             Change::Finished(finished) => {
                 finished.runs.into_iter().for_each(|run| cursor.finish(run));
                 finished.returned.into_iter().for_each(|due| cursor.finish_returned(due));
             }
-            Change::PutBack(position, history) => {
-                cursor.set_history(position, history);
-                cursor.put_back(position..position + 1);
-            }
+            Change::PutBack(position) => cursor.put_back(position..position + 1),
+            Change::Marked(tag, history) => cursor.set_history(tag, history),
             Change::Returned(due) => drop(cursor.returned.insert(due)),
             Change::Paused(paused) => drop(self.sub.paused.send_replace(paused)),
             Change::Retired(end) => cursor.end = Some(end),

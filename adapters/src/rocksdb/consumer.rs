@@ -76,7 +76,7 @@ impl RocksDbConsumer {
             cursor.take(range.start..range.start + envelopes.len() as u64);
             let positions = range.start..;
             deliveries.extend(positions.zip(envelopes.drain(..)).map(|(tag, envelope)| Delivery {
-                history: cursor.history(tag),
+                history: cursor.history(tag).unwrap_or_default(),
                 envelope,
                 tag,
             }));
@@ -144,7 +144,14 @@ impl RocksDbConsumer {
     /// Takes those that nobody else has taken meanwhile.
     fn claim(&self, readable: Vec<(Due, Delivery)>) -> Vec<Delivery> {
         let mut cursor = self.sub.cursor();
-        readable.into_iter().filter_map(|(due, delivery)| cursor.take_due(due).then_some(delivery)).collect()
+        let mut taken = Vec::with_capacity(readable.len());
+        for (due, mut delivery) in readable {
+            if cursor.take_due(due) {
+                delivery.history = cursor.history(delivery.tag).unwrap_or(delivery.history);
+                taken.push(delivery);
+            }
+        }
+        taken
     }
 
     async fn pass_over(&self, tags: Vec<u64>) -> Result<(), Error> {
@@ -261,6 +268,13 @@ impl Consumer for RocksDbConsumer {
         let row = (!in_place).then(|| encode_message(&ReturnedHead { history }, &delivery.envelope));
         let (sub, back) = (Arc::clone(&self.sub), Back { tag: delivery.tag, history, due, row });
         self.shared.ask(|reply| Command::Nack { sub, back, reply }).await
+    }
+
+    fn note(&self, delivery: &Delivery, history: History) {
+        if self.sub.note(delivery.tag, history) {
+            // A store that is closed takes no notes.
+            drop(self.shared.inbox.push(Command::Note { sub: Arc::clone(&self.sub) }));
+        }
     }
 
     async fn dead_letter(&self, delivery: &Delivery, obituary: &Obituary) -> Result<(), Error> {

@@ -24,7 +24,7 @@ pub(super) struct Cursor {
     /// Below `next`, to be handed out again.
     pub(super) ready: Ranges,
     pub(super) in_flight: Ranges,
-    /// What unfinished messages have been through.
+    /// What unfinished messages have been through, by their tags.
     pub(super) histories: BTreeMap<u64, History>,
     /// Put back with a delay and not handed out.
     pub(super) returned: BTreeSet<Due>,
@@ -40,7 +40,13 @@ pub(super) struct Cursor {
 
 impl Cursor {
     /// Takes over what is stored, and keeps what is in flight in flight.
-    pub(super) fn reload(&mut self, progress: &Progress, end: u64, returned: impl Iterator<Item = Due>) {
+    pub(super) fn reload(
+        &mut self,
+        progress: &Progress,
+        histories: &BTreeMap<u64, History>,
+        end: u64,
+        returned: impl Iterator<Item = Due>,
+    ) {
         self.next = progress.frontier().max(self.next.min(end));
         let was_in_flight = std::mem::take(&mut self.in_flight);
         self.ready = Ranges::default();
@@ -52,7 +58,7 @@ impl Cursor {
                 self.ready.insert(free);
             }
         }
-        self.histories.clone_from(progress.histories());
+        self.histories.clone_from(histories);
         let was_in_flight = std::mem::take(&mut self.returned_in_flight);
         self.returned.clear();
         for (due, sequence) in returned {
@@ -101,11 +107,9 @@ impl Cursor {
         self.in_flight.insert(range);
     }
 
-    pub(super) fn history(&self, position: u64) -> History {
-        if self.histories.is_empty() {
-            return History::default();
-        }
-        self.histories.get(&position).copied().unwrap_or_default()
+    /// What the message with this tag has been through, if anything is known here.
+    pub(super) fn history(&self, tag: u64) -> Option<History> {
+        if self.histories.is_empty() { None } else { self.histories.get(&tag).copied() }
     }
 
     /// These are finished, wherever they were.
@@ -148,13 +152,14 @@ impl Cursor {
     pub(super) fn finish_returned(&mut self, (due, sequence): Due) {
         self.returned_in_flight.remove(&sequence);
         self.returned.remove(&(due, sequence));
+        self.histories.remove(&(sequence | RETURNED_TAG));
     }
 
-    pub(super) fn set_history(&mut self, position: u64, history: History) {
+    pub(super) fn set_history(&mut self, tag: u64, history: History) {
         if history == History::default() {
-            self.histories.remove(&position);
+            self.histories.remove(&tag);
         } else {
-            self.histories.insert(position, history);
+            self.histories.insert(tag, history);
         }
     }
 
@@ -217,11 +222,11 @@ mod tests {
     fn a_restart_hands_out_what_is_unfinished_in_order() {
         let mut progress = Progress::starting_at(2);
         progress.finish(4..6);
-        progress.set_history(3, History { attempts: 2, deaths: 1, ..History::default() });
+        let history = History { attempts: 2, deaths: 1, ..History::default() };
         let mut cursor = at(0);
-        cursor.reload(&progress, 8, [(7, 1)].into_iter());
+        cursor.reload(&progress, &[(3, history)].into(), 8, [(7, 1)].into_iter());
         assert_eq!(cursor.wanted(8, 9), Some(2..4));
-        assert_eq!(cursor.history(3), History { attempts: 2, deaths: 1, ..History::default() });
+        assert_eq!((cursor.history(2), cursor.history(3)), (None, Some(history)));
         cursor.take(2..4);
         assert_eq!(cursor.wanted(8, 9), Some(6..8));
         assert_eq!((cursor.due(6, 9), cursor.due(7, 9)), (vec![], vec![(7, 1)]));
@@ -235,7 +240,7 @@ mod tests {
         cursor.put_back(1..2);
         progress.finish(4..5);
         cursor.returned_in_flight.insert(1, 7);
-        cursor.reload(&progress, 9, [(7, 1), (7, 2)].into_iter());
+        cursor.reload(&progress, &BTreeMap::new(), 9, [(7, 1), (7, 2)].into_iter());
         assert_eq!(cursor.in_flight.iter().collect::<Vec<_>>(), [0..1, 2..4, 5..6]);
         assert_eq!((cursor.wanted(9, 9), cursor.next), (Some(1..2), 6));
         assert_eq!(cursor.due(9, 9), [(7, 2)]);

@@ -22,6 +22,8 @@ pub(super) const LOG: &str = "log";
 pub(super) const SPANS: &str = "spans";
 /// How far a subscription has come: subscription number.
 pub(super) const PROGRESS: &str = "progress";
+/// What unfinished messages have been through: subscription number, tag.
+pub(super) const MARKS: &str = "marks";
 /// Publications that are not yet due: due time, sequence number.
 pub(super) const DUE: &str = "due";
 /// Messages that were put back with a delay or redriven: subscription number, due time, sequence number.
@@ -33,7 +35,7 @@ pub(super) const OUTBOX: &str = "outbox";
 /// The format, and each topic's number and end by its event.
 pub(super) const META: &str = "meta";
 
-const FAMILIES: [&str; 8] = [LOG, SPANS, PROGRESS, DUE, RETURNED, DEAD, OUTBOX, META];
+const FAMILIES: [&str; 9] = [LOG, SPANS, PROGRESS, MARKS, DUE, RETURNED, DEAD, OUTBOX, META];
 
 /// A key and its value.
 pub(super) type Row = (Vec<u8>, Vec<u8>);

@@ -6,13 +6,13 @@ use std::time::SystemTime;
 
 use super::block::Message;
 use super::codec::to_nanos;
-use super::cursor::Due;
+use super::cursor::{Due, RETURNED_TAG};
 use super::dedupe::Dedupe;
 use super::rows::Stored;
 use super::spans::Spans;
 use super::subscription::Sub;
 use super::topic::Topic;
-use crate::broker::Subscription;
+use crate::broker::{History, Subscription};
 
 /// All that is stored, without the messages.
 #[derive(Debug)]
@@ -63,6 +63,8 @@ pub(super) struct SubLedger {
     pub(super) topic: usize,
     /// Rows in `returned` by their sequence number.
     pub(super) returned: BTreeMap<u64, Returned>,
+    /// What unfinished messages have been through, by their tags, where that is anything: rows in `marks`.
+    pub(super) marks: BTreeMap<u64, History>,
     /// Its row is to be written with this commit.
     pub(super) dirty: bool,
 }
@@ -96,6 +98,16 @@ impl SubLedger {
     fn floor(&self) -> u64 {
         let floor = self.stored.progress.floor();
         if self.stored.end.is_some_and(|end| floor >= end) { u64::MAX } else { floor }
+    }
+
+    pub(super) fn new(stored: Stored, shared: Arc<Sub>, topic: usize) -> Self {
+        Self { stored, shared, topic, returned: BTreeMap::new(), marks: BTreeMap::new(), dirty: false }
+    }
+
+    /// Whether it holds the message with this tag.
+    pub(super) fn holds(&self, tag: u64) -> bool {
+        let sequence = tag & !RETURNED_TAG;
+        if tag == sequence { !self.stored.progress.is_finished(tag) } else { self.returned.contains_key(&sequence) }
     }
 
     /// How many messages it has not finished, when its event's log ends at `end`.

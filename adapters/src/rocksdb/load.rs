@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use super::block;
 use super::codec::duration_nanos;
-use super::database::{DEAD, DUE, Database, LOG, META, PROGRESS, RETURNED, SPANS};
+use super::database::{DEAD, DUE, Database, LOG, MARKS, META, PROGRESS, RETURNED, SPANS};
 use super::dedupe::MAX_IDS;
 use super::error::Fault;
 use super::ledger::{Ledger, Returned, SubLedger, TopicLedger};
 use super::outbox;
 use super::rows::{
-    CLOCK_KEY, DeadHead, DueHead, Stored, StoredTopic, TOPIC_PREFIX, decode, decode_message, log_key, position,
-    split_due, split_returned,
+    CLOCK_KEY, DeadHead, DueHead, Mark, Stored, StoredTopic, TOPIC_PREFIX, decode, decode_message, log_key, position,
+    split_due, split_mark, split_returned,
 };
 use super::spans::{Limits, Span, Spans};
 use super::subscription::Sub;
@@ -35,6 +35,7 @@ impl Ledger {
         ledger.load_topics(database, known)?;
         ledger.load_subs(database, known)?;
         ledger.load_returned(database)?;
+        ledger.load_marks(database)?;
         ledger.load_dead(database)?;
         outbox::load(database, &mut ledger)?;
         let oldest = ledger.tick().saturating_sub(duration_nanos(dedupe));
@@ -84,7 +85,7 @@ impl Ledger {
             let shared = shared.unwrap_or_else(|| {
                 Arc::new(Sub::new(number, subscription.clone(), Arc::clone(&self.topics[topic].shared)))
             });
-            self.add_sub(SubLedger { stored, shared, topic, returned: Default::default(), dirty: false });
+            self.add_sub(SubLedger::new(stored, shared, topic));
             Ok(ControlFlow::Continue(()))
         })
     }
@@ -99,6 +100,22 @@ impl Ledger {
             if let Some(sub) = self.subs.get_mut(&number) {
                 sub.returned.insert(sequence, Returned { due, bytes });
                 self.row_bytes += bytes;
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
+    fn load_marks(&mut self, database: &Database) -> Result<(), Fault> {
+        database.scan(MARKS, (&[], None), |key, value| {
+            let (number, tag) = split_mark(key).ok_or_else(|| damaged("the key of a mark"))?;
+            let Some(sub) = self.subs.get_mut(&number).filter(|sub| sub.holds(tag)) else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            if let Some(mark) = decode::<Mark>(value) {
+                sub.marks.insert(tag, mark.into());
+            } else {
+                let subscription = &sub.stored.subscription;
+                tracing::warn!(%subscription, tag, "the attempts at a message of the event store cannot be read; they begin anew");
             }
             Ok(ControlFlow::Continue(()))
         })
@@ -172,7 +189,7 @@ impl Ledger {
             let end = self.topics[sub.topic].next.min(sub.stored.end.unwrap_or(u64::MAX));
             let mut cursor = sub.shared.cursor();
             let returned = sub.returned.iter().map(|(&sequence, row)| (row.due, sequence));
-            cursor.reload(&sub.stored.progress, end, returned);
+            cursor.reload(&sub.stored.progress, &sub.marks, end, returned);
             cursor.end = sub.stored.end;
             drop(cursor);
             sub.shared.paused.send_replace(sub.stored.paused);

@@ -1,6 +1,5 @@
 //! How do the commands of people and of reloads become rows: who is subscribed, paused and gone, which dead letters live again, what is replayed?
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -8,7 +7,7 @@ use uuid::Uuid;
 use super::build::Builder;
 use super::command::{Reply, answer};
 use super::commit::{Answer, Change};
-use super::database::{DEAD, PROGRESS, RETURNED};
+use super::database::{DEAD, MARKS, PROGRESS, RETURNED};
 use super::error::Fault;
 use super::ledger::{SubLedger, TopicLedger};
 use super::progress::Progress;
@@ -43,8 +42,7 @@ impl Builder<'_> {
         sub.cursor().next = start;
         let progress = Progress::starting_at(start);
         let stored = Stored { subscription: subscription.clone(), declared: true, paused: false, end: None, progress };
-        let returned = BTreeMap::new();
-        self.ledger.add_sub(SubLedger { stored, shared: Arc::clone(&sub), topic, returned, dirty: false });
+        self.ledger.add_sub(SubLedger::new(stored, Arc::clone(&sub), topic));
         self.touch_sub(number);
         self.commit.durable.push(Answer::Sub(reply, sub));
     }
@@ -85,7 +83,9 @@ impl Builder<'_> {
         self.ledger.row_bytes = self.ledger.row_bytes.saturating_sub(rows);
         self.database.delete(&mut self.commit.batch, PROGRESS, &number.to_be_bytes());
         let (from, to) = (number.to_be_bytes(), (number + 1).to_be_bytes());
-        self.database.delete_range(&mut self.commit.batch, RETURNED, &from, &to);
+        for family in [RETURNED, MARKS] {
+            self.database.delete_range(&mut self.commit.batch, family, &from, &to);
+        }
         self.effect(&sub.shared, Change::Pruned);
         self.commit.durable.push(Answer::Count(reply, unfinished));
     }

@@ -2,13 +2,11 @@
 //!
 //! **Invariant**: the floor is the lowest unfinished position, so it never passes a message that is not finished. What is finished stays so until it is rewound.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use super::ranges::Ranges;
-use crate::broker::History;
 
 /// How far one subscription has come in its event's log. It is stored as one row and changed by the writer only.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,8 +15,6 @@ pub(super) struct Progress {
     floor: u64,
     /// Finished ones beyond the floor.
     finished: Ranges,
-    /// What unfinished messages have been through, where that is anything.
-    histories: BTreeMap<u64, History>,
 }
 
 impl Progress {
@@ -35,22 +31,6 @@ impl Progress {
         position < self.floor || self.finished.contains(position)
     }
 
-    pub(super) fn history(&self, position: u64) -> History {
-        self.histories.get(&position).copied().unwrap_or_default()
-    }
-
-    pub(super) fn histories(&self) -> &BTreeMap<u64, History> {
-        &self.histories
-    }
-
-    pub(super) fn set_history(&mut self, position: u64, history: History) {
-        if history == History::default() || self.is_finished(position) {
-            self.histories.remove(&position);
-        } else {
-            self.histories.insert(position, history);
-        }
-    }
-
     /// Marks these as finished and returns how many were not yet.
     pub(super) fn finish(&mut self, range: Range<u64>) -> u64 {
         let range = range.start.max(self.floor)..range.end;
@@ -58,14 +38,8 @@ impl Progress {
             return 0;
         }
         let before = self.finished.len();
-        self.finished.insert(range.clone());
+        self.finished.insert(range);
         let added = self.finished.len() - before;
-        if !self.histories.is_empty() {
-            let gone: Vec<u64> = self.histories.range(range).map(|(&position, _)| position).collect();
-            for position in gone {
-                self.histories.remove(&position);
-            }
-        }
         if self.finished.first() == Some(self.floor) {
             self.floor = self.finished.take_first(u64::MAX).map_or(self.floor, |run| run.end);
         }
@@ -114,7 +88,6 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Finish(u64, u64),
-        Fail(u64, u32),
         Rewind(u64),
         /// The row is stored.
         Write,
@@ -125,7 +98,6 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             6 => (0_u64..100, 1_u64..8).prop_map(|(start, length)| Step::Finish(start, length)),
-            2 => (0_u64..100, 0_u32..4).prop_map(|(position, attempts)| Step::Fail(position, attempts)),
             1 => (0_u64..100).prop_map(Step::Rewind),
             3 => Just(Step::Write),
             1 => Just(Step::Crash),
@@ -139,7 +111,6 @@ mod tests {
         let expected: Vec<u64> = (0..120).filter(|position| !finished.contains(position)).collect();
         prop_assert_eq!(progress.count_unfinished(120), expected.len() as u64);
         prop_assert_eq!(unfinished, expected);
-        prop_assert!(progress.histories.keys().all(|position| !finished.contains(position)));
         Ok(())
     }
 
@@ -155,12 +126,6 @@ mod tests {
                         let new = (start..start + length).filter(|position| !finished.contains(position)).count();
                         prop_assert_eq!(progress.finish(start..start + length), new as u64);
                         finished.extend(start..start + length);
-                    }
-                    Step::Fail(position, attempts) => {
-                        let history = History { attempts, ..History::default() };
-                        progress.set_history(position, history);
-                        let kept = if finished.contains(&position) { History::default() } else { history };
-                        prop_assert_eq!(progress.history(position), kept);
                     }
                     Step::Rewind(start) => {
                         let again: Vec<u64> = progress.rewind(start, 120).into_iter().flatten().collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::codec::{Context, Reader, put_bytes, put_envelope, seal, unseal};
+use super::codec::{Context, Reader, from_nanos, put_bytes, put_envelope, seal, to_nanos, unseal};
 use super::progress::Progress;
 use crate::broker::{History, Obituary, Subscription};
 use crate::envelope::Envelope;
@@ -28,6 +28,26 @@ pub(super) struct Stored {
 pub(super) struct StoredTopic {
     pub(super) number: u32,
     pub(super) end: u64,
+}
+
+/// A row in `marks`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Mark {
+    history: History,
+    /// [`History::not_before`] in nanoseconds since 1970.
+    not_before: Option<u64>,
+}
+
+impl From<History> for Mark {
+    fn from(history: History) -> Self {
+        Self { history, not_before: history.not_before.map(to_nanos) }
+    }
+}
+
+impl From<Mark> for History {
+    fn from(Mark { history, not_before }: Mark) -> Self {
+        Self { not_before: not_before.map(from_nanos), ..history }
+    }
 }
 
 /// What stands before the message of a row in `due`.
@@ -106,6 +126,17 @@ pub(super) fn position(key: &[u8]) -> Option<u64> {
     key.get(4..)?.try_into().ok().map(u64::from_be_bytes)
 }
 
+/// Key of a row in `marks`.
+pub(super) fn mark_key(subscription: u32, tag: u64) -> [u8; 12] {
+    log_key(subscription, tag)
+}
+
+/// Subscription and tag of a key of `marks`.
+pub(super) fn split_mark(key: &[u8]) -> Option<(u32, u64)> {
+    let (subscription, tag) = key.split_first_chunk()?;
+    Some((u32::from_be_bytes(*subscription), u64::from_be_bytes(tag.try_into().ok()?)))
+}
+
 /// Key of a row that waits: when it is due and its sequence number.
 pub(super) fn due_key((due, sequence): (u64, u64)) -> [u8; 16] {
     ((u128::from(due) << 64) | u128::from(sequence)).to_be_bytes()
@@ -142,9 +173,19 @@ pub(super) const TOPIC_PREFIX: &[u8] = b"topic/";
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_mark_keeps_all_of_a_history() {
+        let not_before = Some(SystemTime::UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789));
+        let history = History { attempts: 4, deaths: 3, deaths_alone: 2, endings: 1, not_before };
+        let mark: Mark = decode(&encode(&Mark::from(history))).unwrap();
+        assert_eq!(History::from(mark), history);
+    }
 
     proptest! {
         #[test]
@@ -158,6 +199,7 @@ mod tests {
         fn log_keys_sort_by_topic_then_position(one: (u32, u64), other: (u32, u64)) {
             prop_assert_eq!(one.cmp(&other), log_key(one.0, one.1).cmp(&log_key(other.0, other.1)));
             prop_assert_eq!(position(&log_key(one.0, one.1)), Some(one.1));
+            prop_assert_eq!(split_mark(&mark_key(one.0, one.1)), Some(one));
         }
     }
 }

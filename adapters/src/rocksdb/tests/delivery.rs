@@ -1,5 +1,8 @@
 //! Does every subscription get every message, in order, until it is finished, over restarts too?
 
+use std::ops::ControlFlow;
+
+use super::super::database::MARKS;
 use super::*;
 
 #[tokio::test]
@@ -35,6 +38,47 @@ async fn what_is_unfinished_comes_again_after_a_restart_in_order() {
     let store = open(directory.path());
     let consumer = subscribe(&store, "E", "a").await;
     assert!(is_silent(&consumer).await, "what was finished never comes again");
+}
+
+#[tokio::test]
+async fn what_is_finished_leaves_no_mark_behind() {
+    let directory = directory();
+    let store = open(directory.path());
+    let consumer = subscribe(&store, "E", "a").await;
+    publish(&store, "E", &["1", "2", "3", "4"]).await;
+    let mut taken = take(&consumer, 4).await;
+    consumer.nack(&taken.remove(3), History::default(), Duration::from_millis(1)).await.unwrap();
+    taken.extend(take(&consumer, 1).await);
+    let history = History { attempts: 1, not_before: Some(SystemTime::now()), ..History::default() };
+    taken.iter().for_each(|delivery| consumer.note(delivery, history));
+    // What is asked for later is done later.
+    store.status().await.unwrap();
+    assert_eq!(marks(&store), 4);
+    consumer.ack(&taken[..1]).await.unwrap();
+    consumer.dead_letter(&taken[1], &obituary()).await.unwrap();
+    consumer.nack(&taken[2], History::default(), Duration::ZERO).await.unwrap();
+    consumer.ack(&taken[3..]).await.unwrap();
+    assert_eq!(marks(&store), 0);
+    consumer.note(&taken[0], history);
+    let again = take(&consumer, 1).await;
+    consumer.note(&again[0], history);
+    store.retire(&subscription("E", "a")).await.unwrap();
+    assert_eq!(marks(&store), 1);
+    store.prune(&subscription("E", "a")).await.unwrap();
+    assert_eq!(marks(&store), 0);
+}
+
+/// How many rows say what a message has been through.
+fn marks(store: &RocksDb) -> usize {
+    let mut count = 0;
+    let counted = store.shared.slot.with(|database| {
+        database.scan(MARKS, (&[], None), |_, _| {
+            count += 1;
+            Ok(ControlFlow::Continue(()))
+        })
+    });
+    counted.unwrap();
+    count
 }
 
 #[tokio::test]

@@ -35,6 +35,9 @@ struct Script {
     obituaries: Vec<Obituary>,
     /// What was handed out, by its tag.
     out: HashMap<u64, Delivery>,
+    notes: Vec<(String, History)>,
+    /// What went back, by name.
+    returned: Vec<(String, History)>,
 }
 
 struct Stage {
@@ -152,7 +155,12 @@ impl Consumer for Fake {
 
     async fn nack(&self, delivery: &Delivery, history: History, delay: Duration) -> Result<(), Error> {
         let what = format!("{} after {} attempts for {}s", name(delivery), history.attempts, delay.as_secs());
+        self.0.script().returned.push((name(delivery), history));
         self.0.told("nack", &what)
+    }
+
+    fn note(&self, delivery: &Delivery, history: History) {
+        self.0.script().notes.push((name(delivery), history));
     }
 
     async fn dead_letter(&self, delivery: &Delivery, obituary: &Obituary) -> Result<(), Error> {
@@ -592,4 +600,76 @@ async fn what_is_parked_goes_back_at_a_pause_and_at_a_drain() {
         assert_eq!(done.iter().filter(|line| line.starts_with("nack")).count(), if pause { 1 } else { 1001 });
         assert_eq!(done.iter().filter(|line| line.starts_with("release")).count(), 1);
     }
+}
+
+/// How many minutes are left to wait, about: this clock goes on by itself.
+fn left(history: &History) -> Option<u64> {
+    let left = history.not_before?.duration_since(SystemTime::now()).unwrap_or_default();
+    Some((left.as_secs() + 30) / 60)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_broker_is_told_of_every_attempt_that_counts_when_the_wait_after_it_begins() {
+    let source = [deliveries("a b", Some("k"))].into();
+    let died = || Err(dispatch::Error::Host(HostError::WorkerDied("signal 9".to_owned())).into());
+    let full = || Err(dispatch::Error::NoRoom.into());
+    let outcomes = vec![("a", retry(Duration::from_mins(10))), ("a", died()), ("a", full())];
+    let run = Run::start(Script { source, outcomes, ..Script::default() }, None, false);
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    run.stage.wait_for("ack b").await;
+    let notes: Vec<_> = std::mem::take(&mut run.stage.script().notes);
+    let notes: Vec<_> =
+        notes.iter().map(|(name, history)| (name.as_str(), history.attempts, history.deaths, left(history))).collect();
+    // A queue that is full counts for nothing, and the next process need not wait for it.
+    assert_eq!(notes, [("a", 1, 0, Some(10)), ("a", 1, 1, Some(0)), ("a", 1, 1, None)]);
+    assert_eq!(run.end().await, ["run a", "run a", "run a", "run a", "ack a", "run b", "ack b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_an_earlier_process_began_is_waited_to_its_end_at_the_head_of_its_lane() {
+    let due = SystemTime::now() + Duration::from_mins(60);
+    let mut source = deliveries("a b", Some("k")).unwrap();
+    source.extend(deliveries("c", None).unwrap());
+    source[0].history = History { attempts: 1, not_before: Some(due), ..History::default() };
+    let run = Run::start(Script { source: [Ok(source)].into(), ..Script::default() }, None, false);
+    tokio::time::sleep(Duration::from_mins(60)).await;
+    run.stage.wait_for("ack b").await;
+    assert_eq!((run.stage.times_of("run a")[0].as_secs() + 30) / 60, 60);
+    assert_eq!(run.end().await, ["run c", "ack c", "run a", "ack a", "run b", "ack b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_has_ended_while_no_process_ran_is_no_wait() {
+    let mut source = deliveries("a", Some("k")).unwrap();
+    source[0].history = History { not_before: Some(SystemTime::UNIX_EPOCH), ..History::default() };
+    let run = Run::start(Script { source: [Ok(source)].into(), ..Script::default() }, None, false);
+    run.stage.wait_for("ack a").await;
+    assert!(run.stage.times_of("run a")[0] < Duration::from_millis(100));
+    run.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_wait_goes_back_with_its_message() {
+    let due = SystemTime::now() + Duration::from_mins(40);
+    let mut source = deliveries("a b c", None).unwrap();
+    source[0].history = History { attempts: 1, not_before: Some(due), ..History::default() };
+    let outcomes = vec![("b", retry(Duration::from_secs(5))), ("c", retry(Duration::from_secs(50)))];
+    let script = Script { source: [Ok(source)].into(), outcomes, ..Script::default() };
+    let run = Run::start(script, None, true);
+    run.stage.wait_for("run c").await;
+    // One fails before the end of intake, one after it.
+    run.stage.gate.as_ref().unwrap().notify_one();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    run.stop.cancel();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    run.stage.gate.as_ref().unwrap().notify_one();
+    let stage = Arc::clone(&run.stage);
+    let done = run.end().await;
+    let waits = |wanted: &str| {
+        let script = stage.script();
+        let found = script.returned.iter().find(|(name, _)| name == wanted).map(|(_, history)| *history).unwrap();
+        (found.attempts, left(&found))
+    };
+    assert_eq!((waits("a"), waits("b")), ((1, Some(40)), (1, Some(0))));
+    assert!(done.contains(&"nack c after 1 attempts for 50s".to_owned()), "without a key its broker waits: {done:?}");
 }

@@ -1,14 +1,14 @@
 //! What does a subscription keep of a message between its arrival and its end?
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rohas_adapters::broker::{Delivery, Failure, Obituary};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::trigger::broker::lanes::Entry;
 use crate::trigger::broker::pump::{FIRST_PAUSE, longer};
-use crate::trigger::broker::retry::Trial;
+use crate::trigger::broker::retry::{LONGEST_WAIT, Trial};
 
 /// A message that a subscription holds.
 pub(super) struct Message {
@@ -20,6 +20,8 @@ pub(super) struct Message {
     pub(super) first: Option<Box<Failure>>,
     /// Why it is given up, when it is: it only waits to be kept among the dead letters.
     pub(super) obituary: Option<Box<Obituary>>,
+    /// Until when it was told to wait before it came here, as long as that is not looked at.
+    pub(super) not_before: Option<SystemTime>,
     /// After how long the broker is told its end again, if it cannot take it.
     pub(super) pause: Duration,
     /// What a suspect holds while it runs, so that it runs alone.
@@ -29,7 +31,15 @@ pub(super) struct Message {
 impl Message {
     pub(super) fn new(delivery: Delivery) -> Self {
         let trial = Trial::new(delivery.history);
-        Self { delivery, trial, first: None, obituary: None, pause: FIRST_PAUSE, quarantine: None }
+        let not_before = delivery.history.not_before;
+        Self { delivery, trial, first: None, obituary: None, not_before, pause: FIRST_PAUSE, quarantine: None }
+    }
+
+    /// What is left of a wait that began before it came here: once, if anything.
+    pub(super) fn left_to_wait(&mut self) -> Option<Duration> {
+        let left = self.not_before.take()?.duration_since(SystemTime::now()).ok()?;
+        // The clock may have been set back since.
+        (!left.is_zero()).then_some(left.min(LONGEST_WAIT))
     }
 
     /// Whether it is as it arrived.

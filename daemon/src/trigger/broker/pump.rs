@@ -113,16 +113,18 @@ impl Pump {
         }
     }
 
-    /// The next message to run. Those that only wait to become dead letters are given to the broker, and suspects wait for
-    /// their turn without a slot.
+    /// The next message to run. Those that only wait to become dead letters are given to the broker, those that came with a wait
+    /// end it first, and suspects wait for their turn without a slot.
     pub(super) fn next(&mut self, concurrency: usize) -> Option<Message> {
         if let Some(suspect) = self.next_suspect(concurrency) {
             return Some(suspect);
         }
         loop {
-            let message = self.lanes.next(Instant::now(), concurrency)?;
+            let mut message = self.lanes.next(Instant::now(), concurrency)?;
             if message.obituary.is_some() {
                 self.bury(message);
+            } else if let Some(left) = message.left_to_wait() {
+                self.lanes.wait(Instant::now() + left, message);
             } else if message.trial.is_suspect() {
                 self.set_aside(message);
             } else {
@@ -284,6 +286,7 @@ impl Pump {
     pub(super) fn ended(&mut self, ended: Ended, rules: Option<&DeliveryRules>) {
         let Ended { mut message, outcome } = ended;
         message.quarantine = None;
+        message.trial.history.not_before = None;
         let Err(fault) = outcome else {
             self.handled.push(message.delivery);
             return;
@@ -291,12 +294,17 @@ impl Pump {
         // Nothing declares it any more: the rules of another day decide.
         let Some(rules) = rules else { return self.put_back(message) };
         let (subscription, attempt) = (&self.subscription, message.trial.runs() + 1);
+        let known = message.trial.history;
         let verdict = retry::judge(&fault, rules, &mut message.trial, fastrand::f64());
         let again = matches!(verdict, Verdict::Again(_));
         tracing::warn!(%subscription, attempt, error = %fault, again, "a handler failed");
         match verdict {
             Verdict::Again(delay) => {
                 message.note(failure(&fault, fault.to_string()));
+                // What nobody counts, such as a queue that is full, may be over when another process tries.
+                if message.trial.history != known {
+                    message.trial.history.not_before = SystemTime::now().checked_add(delay);
+                }
                 self.run_again(message, delay);
             }
             Verdict::GiveUp => {
@@ -311,16 +319,18 @@ impl Pump {
     }
 
     fn run_again(&mut self, message: Message, delay: Duration) {
-        if self.draining {
-            self.put_back(message);
-        } else if delay > LONG_WAIT && message.delivery.envelope.key.is_none() {
+        if delay > LONG_WAIT && message.delivery.envelope.key.is_none() {
             self.nack(message, delay);
+        } else if self.draining {
+            self.put_back(message);
         } else {
+            // Should this process be killed, the next one goes on from here.
+            self.consumer.note(&message.delivery, message.trial.history);
             self.lanes.wait(Instant::now() + delay, message);
         }
     }
 
-    /// Gives a message back as it is.
+    /// Gives a message back as it is, with what is left of its wait.
     pub(super) fn put_back(&mut self, message: Message) {
         self.nack(message, Duration::ZERO);
     }

@@ -19,7 +19,7 @@ const MOST_DEATHS_ALONE: u32 = 2;
 const SUSPECT_AFTER_ENDINGS: u32 = 3;
 
 /// Longest wait that a handler can ask for.
-const LONGEST_WAIT: Duration = Duration::from_hours(24);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 /// What a delivery has been through.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
