@@ -57,8 +57,9 @@ impl World {
             30..60 => self.take().await,
             60..72 => self.ack().await,
             72..80 => self.put_back().await,
-            80..84 => self.bury().await,
-            84..86 => self.redrive().await,
+            80..83 => self.bury().await,
+            83..85 => self.redrive().await,
+            85..86 => self.note().await,
             86..93 => self.do_much_at_once().await,
             93..96 => self.fail().await,
             96..98 => self.restart().await,
@@ -121,6 +122,17 @@ impl World {
         let delay = Duration::from_millis(self.random.u64(..3) * 4);
         self.consumer().nack(&delivery, history, delay).await.unwrap();
         self.model.histories.insert(number_of(&delivery), history);
+    }
+
+    /// What a message that stays with its consumer has been through. It is written with what comes next.
+    async fn note(&mut self) {
+        let Some(delivery) = self.pick() else { return };
+        let not_before = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(self.random.u64(..1 << 40)));
+        let history = History { attempts: self.random.u32(1..5), not_before, ..History::default() };
+        self.consumer().note(&delivery, history);
+        self.publish().await;
+        self.model.histories.insert(number_of(&delivery), history);
+        self.in_flight.push(delivery);
     }
 
     async fn bury(&mut self) {
