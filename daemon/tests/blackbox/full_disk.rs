@@ -9,7 +9,7 @@ use crate::disk::SmallDisk;
 use crate::journal::{
     Handlers, ROCKSDB, get_ok, kill_daemon, notes, notes_of, ok, project, stop, subscription, wait_until_finished,
 };
-use crate::support::{Daemon, Project, eventually};
+use crate::support::{Daemon, Project, eventually, text};
 
 /// How long the disk stays full: `ROHAS_LONG=1` makes it 30 s.
 fn outage() -> Duration {
@@ -130,6 +130,42 @@ fn what_was_acknowledged_before_the_disk_was_full_outlives_a_kill() {
     assert_eq!(notes_of(&project, "ends", count), load.acknowledged);
     assert_eq!(notes_of(&project, "seen", count), load.acknowledged);
     assert_eq!(notes(&project, "begins").len(), count + 1, "only what was in flight runs again");
+    ["placed", "forwarded", "seen"].into_iter().for_each(|handler| wait_until_finished(&project, handler));
+    stop(&mut next);
+}
+
+#[test]
+fn a_daemon_whose_disk_is_full_ends_in_time_and_the_next_one_goes_on() {
+    let project = project_on_disk();
+    let disk = SmallDisk::mount(&project, "disk");
+    let mut daemon = disk.run(&project);
+    let mut load = Load::default();
+    load.place_some(&daemon);
+    notes_of(&project, "begins", 1);
+    disk.fill();
+    load.place_until_refused(&daemon);
+    project.write("go", "");
+    notes_of(&project, "ends", 1);
+    daemon.wait_for_text("messages could not be acked");
+    assert_eq!(daemon.stop().code(), Some(1), "it has not written all that it should");
+    assert!(
+        daemon.output().lines().any(|line| line.starts_with("error: ") && line.contains("No space left")),
+        "{}",
+        daemon.output()
+    );
+    let refused = disk.inside(&project.command(&["run", "--port", "0"])).output().unwrap();
+    let said = text(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && said.contains("its disk is full; make room and start again"), "{said}");
+
+    disk.free();
+    let mut next = disk.run(&project);
+    let count = load.acknowledged.len();
+    assert_eq!(notes_of(&project, "seen", count), load.acknowledged);
+    assert_eq!(
+        notes_of(&project, "ends", count + 1)[1..],
+        load.acknowledged,
+        "only what could not be acked runs again"
+    );
     ["placed", "forwarded", "seen"].into_iter().for_each(|handler| wait_until_finished(&project, handler));
     stop(&mut next);
 }
