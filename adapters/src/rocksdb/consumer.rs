@@ -147,7 +147,7 @@ impl RocksDbConsumer {
         let mut taken = Vec::with_capacity(readable.len());
         for (due, mut delivery) in readable {
             if cursor.take_due(due) {
-                delivery.history = cursor.history(delivery.tag).unwrap_or(delivery.history);
+                cursor.restore(&mut delivery);
                 taken.push(delivery);
             }
         }

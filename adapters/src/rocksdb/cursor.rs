@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::progress::Progress;
 use super::ranges::Ranges;
 use super::topic::Page;
-use crate::broker::History;
+use crate::broker::{Delivery, History};
 
 /// Marks the tag of a message from `returned`; without it a tag is a position.
 pub(super) const RETURNED_TAG: u64 = 1 << 63;
@@ -105,6 +105,11 @@ impl Cursor {
             self.next = range.end;
         }
         self.in_flight.insert(range);
+    }
+
+    /// Gives a message what it has been through, if anything is known here that its row does not say.
+    pub(super) fn restore(&self, delivery: &mut Delivery) {
+        delivery.history = self.history(delivery.tag).unwrap_or(delivery.history);
     }
 
     /// What the message with this tag has been through, if anything is known here.

@@ -44,7 +44,7 @@ impl RocksDbConsumer {
             self.skip(place, &cause).await?;
         }
         let cursor = self.sub.cursor();
-        messages.iter_mut().for_each(|(position, delivery)| delivery.history = cursor.history(*position));
+        messages.values_mut().for_each(|delivery| cursor.restore(delivery));
         Ok(messages)
     }
 
@@ -57,7 +57,11 @@ impl RocksDbConsumer {
         let mut found = HashMap::with_capacity(due.len());
         while !due.is_empty() {
             let (read, readable) = self.readable(due.clone()).await?;
-            found.extend(readable.into_iter().map(|(_, delivery)| (delivery.tag, delivery)));
+            let cursor = self.sub.cursor();
+            found.extend(readable.into_iter().map(|(_, mut delivery)| {
+                cursor.restore(&mut delivery);
+                (delivery.tag, delivery)
+            }));
             due.drain(..read);
         }
         Ok(found)
