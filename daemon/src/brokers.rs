@@ -432,7 +432,7 @@ mod tests {
         assert!(overview.unavailable[0].reason.contains("closed"), "{}", overview.unavailable[0]);
         let letters = List(Selection { limit: 10, ..Selection::default() }).answer(&brokers).await.unwrap();
         assert_eq!(letters.unavailable, overview.unavailable);
-        assert_eq!(Redrive(Vec::new()).answer(&brokers).await.unwrap().unavailable, overview.unavailable);
+        assert_eq!(Redrive(vec![Uuid::nil()]).answer(&brokers).await.unwrap().unavailable, overview.unavailable);
     }
 
     #[test]
