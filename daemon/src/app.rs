@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::brokers::Brokers;
 use crate::trigger::broker::Subscriptions;
 use crate::trigger::http::Site;
+use crate::trigger::websocket::{self, Registry};
 use crate::version::Version;
 
 /// The parts of a daemon that outlive reloads.
@@ -24,6 +25,10 @@ pub(crate) struct App {
     /// Cancelled when the daemon begins to drain: nothing new is taken in from then on.
     pub(crate) intake: CancellationToken,
     pub(crate) requests: Gauge,
+    /// Open WebSockets.
+    pub(crate) websockets: Arc<Registry>,
+    /// One permit per WebSocket message that may be in its handlers.
+    pub(crate) messages: Semaphore,
     /// Deliveries suspected of killing their workers run one at a time, each in a worker of its own: whoever runs one holds the
     /// permit.
     pub(crate) quarantine: Arc<Semaphore>,
@@ -50,22 +55,26 @@ impl App {
         brokers: Arc<Brokers>,
         telemetry: Handle,
         tracker: TaskTracker,
-        version: Arc<Version>,
+        (websockets, version): (Arc<Registry>, Arc<Version>),
     ) -> Result<(Arc<Self>, Subscriptions), broker::Error> {
         let mut subscriptions = Subscriptions::default();
         let opened = subscriptions.open(&brokers, &version).await?;
         brokers.assign(&version.schema);
+        let messages = usize::try_from(version.settings.websocket.max_in_flight.get()).unwrap_or(usize::MAX);
         let app = Arc::new_cyclic(|app| Self {
             brokers,
             telemetry,
             tracker,
             intake: CancellationToken::new(),
             requests: Gauge::default(),
+            websockets,
+            messages: Semaphore::new(messages.min(Semaphore::MAX_PERMITS)),
             quarantine: Arc::new(Semaphore::new(1)),
             site: ArcSwap::from_pointee(Site::new(app, Arc::clone(&version))),
             ready: AtomicBool::new(false),
         });
         app.brokers.relay(&app.tracker, &app.intake);
+        app.tracker.spawn(websocket::beat(Arc::downgrade(&app)));
         subscriptions.follow(&app, &version, opened).await;
         Ok((app, subscriptions))
     }
@@ -83,6 +92,7 @@ impl App {
         let opened = subscriptions.open(&self.brokers, &version).await?;
         self.brokers.assign(&version.schema);
         self.site.store(Arc::new(Site::new(&Arc::downgrade(self), Arc::clone(&version))));
+        self.websockets.close_undeclared(&version);
         subscriptions.follow(self, &version, opened).await;
         Ok(())
     }

@@ -77,6 +77,7 @@ pub(crate) async fn run(work: Work<'_>, brokers: &Brokers, recorder: &mut Record
     let deadline = Instant::now() + work.timeout;
     recorder.handler(&work.handler.name);
     let incoming = matches!(work.input, Input::Event(_)).then(|| work.body.clone());
+    let silent = matches!(work.input, Input::WebSocket(_));
     let invocation = Invocation {
         handler: work.handler.index,
         attempt: work.attempt,
@@ -99,6 +100,7 @@ pub(crate) async fn run(work: Work<'_>, brokers: &Brokers, recorder: &mut Record
         hops: work.hops + 1,
         incoming: incoming.as_ref(),
         time: SystemTime::now(),
+        silent,
     };
     let publications = publish::plan(work.version, &completed, work.triggers, &cause)?;
     let reply = Reply { head, body: completed.reply };
@@ -174,7 +176,7 @@ impl Error {
         match self {
             Self::Rejected(error) => recorder.handler_error(Status::Rejected, error),
             // A typed error is the handler's answer to a request; a delivery has nobody to answer.
-            Self::Failed(error) if error.expected && recorder.is_request() => {
+            Self::Failed(error) if error.expected && recorder.has_caller() => {
                 recorder.handler_error(Status::Rejected, error)
             }
             Self::Failed(error) => recorder.handler_error(Status::Failed, error),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rohas_config::settings::Overrides;
 
+use crate::trigger::websocket::Registry;
 use crate::workers::Surroundings;
 
 /// What the workers need to know of the surroundings.
@@ -15,7 +16,7 @@ pub(crate) fn surroundings() -> io::Result<Surroundings> {
         executable: std::env::current_exe()?.canonicalize()?,
         virtual_env: std::env::var_os("VIRTUAL_ENV").filter(|path| !path.is_empty()).map(PathBuf::from),
         path: std::env::var_os("PATH"),
-        pushes: Arc::new(()),
+        websockets: Arc::new(Registry::new()),
     })
 }
 

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::App;
 use crate::brokers::{self, Brokers};
 use crate::control;
+use crate::files;
 use crate::lock::Lock;
 use crate::project::{Project, Sound, Unsound};
 use crate::screen::Screen;
@@ -75,6 +76,7 @@ pub(crate) enum Error {
 /// Runs a daemon until it is told to stop.
 pub(crate) async fn run(plan: Plan) -> Result<(), Error> {
     let _lock = Lock::take(&plan.project.root)?;
+    files::raise_limit();
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let (sound, mut watcher) = tokio::select! {
         first = first_sound(&plan) => first?,
@@ -103,7 +105,8 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Error> {
     let brokers = Brokers::open(&plan.project.root, &settings, &version.schema).await?;
     brokers.retire_undeclared(&version.schema).await?;
     brokers.warn_of_strays().await;
-    let (app, subscriptions) = App::start(Arc::new(brokers), telemetry, tracker, version).await?;
+    let websockets = Arc::clone(&plan.surroundings.websockets);
+    let (app, subscriptions) = App::start(Arc::new(brokers), telemetry, tracker, (websockets, version)).await?;
     let control = control::Socket::bind(&plan.project.root, bound)
         .map_err(|(path, source)| Error::Control { path: path.display().to_string(), source })?;
     app.tracker.spawn(control.run(Arc::clone(&app)));
@@ -349,18 +352,22 @@ async fn drain(plan: &Plan, reloader: Reloader<'_>, signals: &mut Signals, telem
     let Reloader { app, subscriptions, .. } = reloader;
     plan.screen.draining(app.requests.count());
     app.intake.cancel();
+    app.websockets.drain();
     drop(subscriptions);
     let version = app.current();
     let grace = tokio::time::Instant::now() + version.settings.server.drain_grace;
     let tracker = app.tracker.clone();
     let quiet = async {
-        while app.requests.count() > 0 || version.host.in_flight() > 0 {
+        while app.requests.count() > 0 || app.websockets.count() > 0 || version.host.in_flight() > 0 {
             sleep(Duration::from_millis(10)).await;
         }
     };
     tokio::select! {
         () = quiet => {}
-        () = tokio::time::sleep_until(grace) => plan.screen.cut_off(app.requests.count() + version.host.in_flight()),
+        () = tokio::time::sleep_until(grace) => {
+            plan.screen.cut_off(app.requests.count() + version.host.in_flight());
+            app.websockets.cut();
+        }
         () = signals.stop() => return Ok(()),
     }
     let brokers = Arc::clone(&app.brokers);

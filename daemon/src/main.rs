@@ -8,6 +8,7 @@ mod detach;
 mod dispatch;
 mod environment;
 mod example;
+mod files;
 mod lifecycle;
 mod lock;
 mod outbox;

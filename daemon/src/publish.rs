@@ -39,6 +39,8 @@ pub(crate) struct Cause<'a> {
     pub(crate) incoming: Option<&'a Bytes>,
     /// When it happened, which is when the events did.
     pub(crate) time: SystemTime,
+    /// Whether a handler that returns nothing, and sets no payload, triggers nothing: a WebSocket's does.
+    pub(crate) silent: bool,
 }
 
 /// Why a handler's emits cannot be published. The handler has failed then; nothing is emitted.
@@ -99,6 +101,9 @@ pub(crate) fn plan(
         if completed.emits.iter().any(|emit| *emit.event == **event) {
             continue;
         }
+        if cause.silent && is_nothing(&completed.reply) && !completed.sets.iter().any(|(set, _)| **set == **event) {
+            continue;
+        }
         let route = route(&version.events, event)?;
         let data = automatic_payload(route, completed, cause.incoming)?;
         let envelope = envelope(route, data, None, cause, publications.len());
@@ -135,6 +140,7 @@ pub(crate) fn by_hand(
         hops: 0,
         incoming: None,
         time: SystemTime::now(),
+        silent: false,
     };
     let envelope =
         Envelope { id: cause.id, causation: None, ..envelope(route, data, options.key.as_deref(), &cause, 0) };
@@ -169,6 +175,10 @@ struct Payload {
 
 /// The payload of an event that the schema triggers: `set_payload`'s, else the result as it is when it fits, else its `data`
 /// member. A handler of an event that returns nothing passes on what it was given, if that fits.
+fn is_nothing(reply: &Bytes) -> bool {
+    matches!(&reply[..], b"" | b"null")
+}
+
 fn automatic_payload(route: &EventRoute, completed: &Completed, incoming: Option<&Bytes>) -> Result<Payload, Error> {
     if let Some((_, payload)) = completed.sets.iter().find(|(event, _)| **event == *route.name) {
         return fit(route, payload);

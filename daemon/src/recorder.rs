@@ -29,8 +29,13 @@ impl Recorder {
         TraceContext { trace_id: *self.record.trace_id.as_bytes(), parent: *self.record.span_id.as_bytes() }
     }
 
-    pub(crate) fn is_request(&self) -> bool {
-        self.record.kind == Kind::Request
+    pub(crate) fn trace_id(&self) -> TraceId {
+        self.record.trace_id
+    }
+
+    /// Whether somebody waits for an answer, which a typed error can be.
+    pub(crate) fn has_caller(&self) -> bool {
+        matches!(self.record.kind, Kind::Request | Kind::WebSocketConnect | Kind::WebSocketMessage)
     }
 
     pub(crate) fn handler(&mut self, handler: &Arc<str>) {

@@ -28,6 +28,13 @@ pub(crate) struct Reply {
     pub(crate) body: Bytes,
 }
 
+impl Reply {
+    /// Whether it is a WebSocket handler's, and bytes instead of JSON.
+    pub(crate) fn is_binary(&self) -> bool {
+        self.head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream")
+    }
+}
+
 /// Everything of a reply that may be wrong. Whoever holds one can send it.
 #[derive(Debug)]
 pub(crate) struct Head {

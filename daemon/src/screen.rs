@@ -131,6 +131,7 @@ impl Screen {
             ("server.max_connections", present.server.max_connections != next.server.max_connections),
             ("server.header_timeout", present.server.header_timeout != next.server.header_timeout),
             ("server.idle_timeout", present.server.idle_timeout != next.server.idle_timeout),
+            ("websocket.max_in_flight", present.websocket.max_in_flight != next.websocket.max_in_flight),
             ("adapter", present.adapter != next.adapter || present.adapters != next.adapters),
             ("telemetry", present.telemetry != next.telemetry),
         ];

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use rohas_config::project::{HandlerDecl, HandlerKind};
-use rohas_config::schema::model::{Api, Backoff, Event, Method, Schema, Type};
+use rohas_config::schema::model::{Api, Backoff, Event, Method, Schema, Type, WebSocket, snake_case};
 use rohas_config::schema::shape::Shape;
 use rohas_config::settings::Settings;
 use rohas_handlers_host::Host;
@@ -22,6 +22,7 @@ pub(crate) struct Version {
     pub(crate) schema: Arc<Schema>,
     pub(crate) apis: Vec<Arc<ApiRoute>>,
     pub(crate) events: EventRoutes,
+    pub(crate) websockets: WebSocketRoutes,
     pub(crate) handlers: Vec<HandlerDecl>,
     pub(crate) host: Arc<dyn Host>,
     pub(crate) development: bool,
@@ -65,6 +66,36 @@ pub(crate) struct EventRoute {
     pub(crate) version: u32,
 }
 
+/// What is needed to serve one WebSocket.
+pub(crate) struct WebSocketRoute {
+    pub(crate) name: Arc<str>,
+    pub(crate) titles: Titles,
+    /// The path as declared.
+    pub(crate) path: Arc<str>,
+    pub(crate) path_params: Vec<String>,
+    pub(crate) message: Option<Shape>,
+    /// Whether messages may be binary: those of type `Bytes`, and those of no declared type.
+    pub(crate) binary: bool,
+    pub(crate) on_connect: Vec<HandlerRef>,
+    pub(crate) on_message: Vec<HandlerRef>,
+    pub(crate) on_disconnect: Vec<HandlerRef>,
+    pub(crate) triggers: Vec<Arc<str>>,
+    /// Whether what `on_message` handlers return goes to all clients.
+    pub(crate) broadcast: bool,
+    /// Names of middlewares, which this version of the daemon cannot run.
+    pub(crate) middlewares: Vec<String>,
+}
+
+/// What a WebSocket's records are called.
+pub(crate) struct Titles {
+    pub(crate) connect: Arc<str>,
+    pub(crate) message: Arc<str>,
+    pub(crate) disconnect: Arc<str>,
+}
+
+/// All WebSockets by name.
+pub(crate) type WebSocketRoutes = HashMap<Arc<str>, Arc<WebSocketRoute>>;
+
 /// All events by name.
 pub(crate) type EventRoutes = HashMap<Arc<str>, Arc<EventRoute>>;
 
@@ -94,10 +125,12 @@ impl Version {
         let (settings, schema) = project;
         let table = HandlerTable::new(&handlers);
         let apis = schema.apis.values().filter_map(|api| api_route(&schema, &settings, api, &table)).map(Arc::new);
+        let websockets = schema.websockets.values().map(|websocket| websocket_route(&schema, websocket, &table));
         Self {
             number,
             apis: apis.collect(),
             events: event_routes(&settings, &schema, &handlers),
+            websockets: websockets.map(|route| (Arc::clone(&route.name), Arc::new(route))).collect(),
             settings: Arc::clone(&settings),
             schema: Arc::clone(&schema),
             handlers,
@@ -136,6 +169,15 @@ impl<'a> HandlerTable<'a> {
     fn event(&self, owner: &str, name: &str) -> Option<HandlerRef> {
         self.0.get(&(HandlerKind::Event, owner, name)).cloned()
     }
+
+    /// Files are named in snake case, or as the schema names them.
+    fn websocket(&self, owner: &str, names: &[String]) -> Vec<HandlerRef> {
+        let find = |name: &String| {
+            let named = |name: &str| self.0.get(&(HandlerKind::WebSocket, owner, name)).cloned();
+            named(&snake_case(name)).or_else(|| named(name))
+        };
+        names.iter().filter_map(find).collect()
+    }
 }
 
 fn api_route(schema: &Schema, settings: &Settings, api: &Api, table: &HandlerTable<'_>) -> Option<ApiRoute> {
@@ -153,6 +195,28 @@ fn api_route(schema: &Schema, settings: &Settings, api: &Api, table: &HandlerTab
         timeout: api.timeout.unwrap_or(settings.server.request_timeout),
         middlewares: api.middlewares.clone(),
     })
+}
+
+fn websocket_route(schema: &Schema, websocket: &WebSocket, table: &HandlerTable<'_>) -> WebSocketRoute {
+    let name = &websocket.name;
+    WebSocketRoute {
+        titles: Titles {
+            connect: format!("{name} (connect)").into(),
+            message: format!("{name} (message)").into(),
+            disconnect: format!("{name} (disconnect)").into(),
+        },
+        path: websocket.path.source.as_str().into(),
+        path_params: websocket.path.params().map(str::to_owned).collect(),
+        message: websocket.message.as_ref().map(|ty| Shape::compile(schema, ty)),
+        binary: matches!(websocket.message, None | Some(Type::Bytes)),
+        on_connect: table.websocket(name, &websocket.on_connect),
+        on_message: table.websocket(name, &websocket.on_message),
+        on_disconnect: table.websocket(name, &websocket.on_disconnect),
+        triggers: names(&websocket.triggers),
+        broadcast: websocket.broadcast,
+        middlewares: websocket.middlewares.clone(),
+        name: name.as_str().into(),
+    }
 }
 
 fn event_route(schema: &Schema, settings: &Settings, event: &Event, table: &HandlerTable<'_>) -> EventRoute {

@@ -16,6 +16,7 @@ use rohas_handlers_host::worker::{Options, Pool, StartError};
 use tokio_util::task::TaskTracker;
 
 use crate::project::Sound;
+use crate::trigger::websocket::Registry;
 
 /// How long a call may go on after its deadline before it counts as stuck.
 const GRACE: Duration = Duration::from_millis(250);
@@ -31,8 +32,8 @@ pub(crate) struct Surroundings {
     pub(crate) virtual_env: Option<PathBuf>,
     /// `PATH`
     pub(crate) path: Option<std::ffi::OsString>,
-    /// Where to take what handlers do to WebSocket connections.
-    pub(crate) pushes: Arc<dyn PushSink>,
+    /// The daemon's WebSocket connections, to which handlers do what they want.
+    pub(crate) websockets: Arc<Registry>,
 }
 
 /// Why the handlers could not be brought up.
@@ -103,7 +104,7 @@ pub(crate) async fn start(
         drain: settings.server.drain_grace,
         memory_limit: settings.python.memory_limit.map(|limit| limit.as_u64()),
         recycle_after: settings.python.recycle_after.map(std::num::NonZero::get),
-        pushes: Arc::clone(&surroundings.pushes),
+        pushes: Arc::clone(&surroundings.websockets) as Arc<dyn PushSink>,
     };
     let pool = Pool::start(options, &load, tracker).await?;
     Ok((Arc::new(pool), handlers))

@@ -13,7 +13,7 @@ use super::layers::Layers;
 use super::problem::Problems;
 use super::reader::Reader;
 use super::value::Fault;
-use super::{Adapter, Events, Project, Python, Server, Settings, Telemetry, Workbench, stores};
+use super::{Adapter, Events, Project, Python, Server, Settings, Telemetry, WebSocket, Workbench, stores};
 
 /// Path of the configuration file relative to the project's root.
 pub const FILE: &str = "config/rohas.toml";
@@ -142,6 +142,7 @@ impl Settings {
             events: Events::read(&mut reader.section("events")),
             python: Python::read(&mut reader.section("python")),
             telemetry: Telemetry::read(&mut reader.section("telemetry")),
+            websocket: WebSocket::read(&mut reader.section("websocket")),
             workbench: Workbench::read(&mut reader.section("workbench")),
         };
         stores::keep_apart(&settings, reader);

@@ -27,6 +27,7 @@ mod suggest;
 mod telemetry;
 mod unknown;
 mod value;
+mod websocket;
 mod workbench;
 
 use indexmap::IndexMap;
@@ -48,6 +49,7 @@ pub use secret::Secret;
 pub use server::{MOST_BODY, Server};
 pub use size::ByteSize;
 pub use telemetry::{Telemetry, TelemetryType};
+pub use websocket::WebSocket;
 pub use workbench::Workbench;
 
 /// The settings of a project, `config/rohas.toml`.
@@ -68,6 +70,8 @@ pub struct Settings {
     pub python: Python,
     /// The record of every invocation.
     pub telemetry: Telemetry,
+    /// The limits of WebSocket connections.
+    pub websocket: WebSocket,
     /// Access to the workbench, which this version does not serve yet; existing projects have these keys.
     pub workbench: Workbench,
 }

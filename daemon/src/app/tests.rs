@@ -216,7 +216,10 @@ impl Fixture {
         let (handle, service) = rohas_telemetry::open(options).unwrap();
         let brokers = Brokers::only(Arc::clone(&witness) as Arc<dyn Broker>);
         let version = version(&directory, 1, handlers, host);
-        let (app, subscriptions) = App::start(Arc::new(brokers), handle, TaskTracker::new(), version).await.unwrap();
+        let (app, subscriptions) =
+            App::start(Arc::new(brokers), handle, TaskTracker::new(), (Arc::new(Registry::new()), version))
+                .await
+                .unwrap();
         assert!(witness.told.app.set(Arc::downgrade(&app)).is_ok());
         Self { directory, witness, app, subscriptions, _telemetry: service }
     }

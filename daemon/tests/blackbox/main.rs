@@ -28,3 +28,6 @@ mod smoke;
 mod subscriptions;
 mod support;
 mod traces;
+mod websocket;
+mod websocket_connections;
+mod websocket_messages;

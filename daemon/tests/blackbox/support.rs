@@ -394,6 +394,16 @@ pub(crate) struct Response {
 }
 
 impl Response {
+    /// The answer to a WebSocket's request that was refused.
+    pub(crate) fn of(answer: &http::Response<Option<Vec<u8>>>) -> Self {
+        let headers = answer.headers().iter();
+        Self {
+            status: answer.status().as_u16(),
+            headers: headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect(),
+            body: answer.body().clone().unwrap_or_default(),
+        }
+    }
+
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
         let head = std::str::from_utf8(&bytes[..end]).ok()?;

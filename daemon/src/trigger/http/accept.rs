@@ -2,16 +2,19 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::header;
+use bytes::BytesMut;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use rohas_config::settings::Server;
 use tokio::net::{TcpListener, TcpStream};
@@ -85,14 +88,31 @@ impl Listener {
     }
 }
 
+/// Where a request that asks for an upgrade comes from. Others do without, since it costs an allocation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClientAddress(pub(crate) IpAddr);
+
+/// The socket below a connection that has been upgraded, and what was read from it behind the request. `None` when that was
+/// refused: a client that does not wait for the answer cannot be told.
+pub(crate) fn into_socket(upgraded: Upgraded) -> Option<(TcpStream, BytesMut)> {
+    let parts = upgraded.downcast::<TokioIo<Connection>>().ok()?;
+    let mut read = BytesMut::from(&parts.read_buf[..]);
+    let (stream, rest) = parts.io.into_inner().into_stream()?;
+    read.extend_from_slice(&rest);
+    Some((stream, read))
+}
+
 async fn serve(app: Arc<App>, stream: TcpStream, peer: SocketAddr, rules: (Limits, Option<Arc<LocalNames>>)) {
     let (limits, names) = rules;
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection has no TCP_NODELAY");
     }
     let phase = Phase::new();
-    let service = service_fn(|request: hyper::Request<Incoming>| {
+    let service = service_fn(|mut request: hyper::Request<Incoming>| {
         phase.busy();
+        if request.headers().contains_key(header::UPGRADE) {
+            request.extensions_mut().insert(ClientAddress(peer.ip()));
+        }
         let (app, phase, names) = (Arc::clone(&app), Arc::clone(&phase), names.clone());
         async move {
             let response = app.site().respond(request.map(Body::new) as Request, &phase, names.as_deref()).await;
@@ -107,6 +127,7 @@ async fn serve(app: Arc<App>, stream: TcpStream, peer: SocketAddr, rules: (Limit
             .max_headers(MAX_HEADERS)
             .half_close(true)
             .serve_connection(io, service)
+            .with_upgrades()
     );
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,

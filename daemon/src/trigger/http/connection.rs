@@ -171,6 +171,14 @@ impl Connection {
         }
     }
 
+    /// The stream, now that it carries something else, and what was read behind the last request. `None` when that was
+    /// refused as a request.
+    pub(super) fn into_stream(self) -> Option<(TcpStream, Vec<u8>)> {
+        let mut rest = Vec::from(self.ready);
+        rest.extend_from_slice(&self.held);
+        (self.phase.refusal().is_none() && !self.ended).then_some((self.stream, rest))
+    }
+
     /// Reads into hyper's own buffer, where a head that comes whole, and every body, stays. `Ready(false)` when all of it
     /// had to be taken back.
     fn poll_read_straight(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {

@@ -5,8 +5,8 @@
 //! the service answers as it answers everything: with an error body, a request id, and a lingering close. A body whose
 //! framing makes no sense ends for hyper where the sense ends.
 //!
-//! **Invariant**: whatever hyper reads has passed here, and is HTTP. Nothing upgrades a connection yet; what will must let
-//! the guard step aside from the answer 101 on.
+//! **Invariant**: whatever hyper reads has passed here, and is HTTP. A connection that is upgraded to something else leaves
+//! both behind: its stream is taken out from under them.
 
 use axum::http::{StatusCode, Uri};
 

@@ -9,6 +9,7 @@ mod reply;
 mod request;
 mod routes;
 
-pub(crate) use accept::{ACCEPT_PAUSE, Listener};
+pub(crate) use accept::{ACCEPT_PAUSE, ClientAddress, Listener, into_socket};
 pub(crate) use reply::ErrorBody;
-pub(crate) use routes::Site;
+pub(crate) use request::parse_query;
+pub(crate) use routes::{REQUEST_ID, Site, request_id, trace_of};

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use rohas_adapters::broker;
+use rohas_config::schema::shape::Fault;
 use rohas_handlers_host::{HandlerError, HostError};
 use serde::Serialize;
 use serde_json::Value;
@@ -49,6 +50,17 @@ impl ErrorBody {
         }
     }
 
+    /// Input that does not fit the schema.
+    pub(crate) fn invalid(faults: &[Fault]) -> Self {
+        let first = faults.first().map(ToString::to_string).unwrap_or_default();
+        let text = match faults.len() {
+            1 => first,
+            count => format!("{first} (and {} more)", count - 1),
+        };
+        let details = serde_json::to_value(faults).unwrap_or_default();
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", text).details(details)
+    }
+
     pub(crate) fn closing(mut self) -> Self {
         self.close = true;
         self
@@ -60,7 +72,7 @@ impl ErrorBody {
     }
 
     /// What a piece of work that ended in an error is to its caller. `development` shows an unexpected exception's message.
-    pub(super) fn of(error: &dispatch::Error, development: bool) -> Self {
+    pub(crate) fn of(error: &dispatch::Error, development: bool) -> Self {
         match error {
             dispatch::Error::Rejected(error) => Self::of_handler(error, StatusCode::BAD_REQUEST, development),
             dispatch::Error::Failed(error) => Self::of_handler(error, StatusCode::INTERNAL_SERVER_ERROR, development),
@@ -140,9 +152,13 @@ impl ErrorBody {
         Self::new(status, code, if development { text } else { "the handler failed; its trace has the error" })
     }
 
+    /// The body itself.
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_else(|_unserializable| b"{\"error\":\"internal\"}".to_vec())
+    }
+
     pub(crate) fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&self).unwrap_or_else(|_unserializable| b"{\"error\":\"internal\"}".to_vec());
-        let mut response = json(self.status, Body::from(body));
+        let mut response = json(self.status, Body::from(self.to_json()));
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -94,7 +94,7 @@ pub(super) fn check_content_type(headers: &HeaderMap, body: &Bytes) -> Result<()
 }
 
 /// Query parameters, decoded, in order.
-pub(super) fn parse_query(parts: &Parts) -> Vec<(String, String)> {
+pub(crate) fn parse_query(parts: &Parts) -> Vec<(String, String)> {
     let query = parts.uri.query().unwrap_or_default();
     query
         .split('&')
@@ -141,7 +141,7 @@ pub(super) fn validate(
         None => None,
     };
     if !faults.is_empty() {
-        return Err(unprocessable(&faults));
+        return Err(ErrorBody::invalid(&faults));
     }
     let has_body = body.is_some();
     let body = body.unwrap_or_default();
@@ -154,16 +154,6 @@ pub(super) fn validate(
         }
         None => Payload { bytes: body, has_body, query_length: None },
     })
-}
-
-fn unprocessable(faults: &[Fault]) -> ErrorBody {
-    let first = faults.first().map(ToString::to_string).unwrap_or_default();
-    let text = match faults.len() {
-        1 => first,
-        count => format!("{first} (and {} more)", count - 1),
-    };
-    let details = serde_json::to_value(faults).unwrap_or_default();
-    ErrorBody::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", text).details(details)
 }
 
 /// The outer error is one of syntax, the inner one of the schema.

@@ -30,9 +30,10 @@ use crate::trigger::http::names::LocalNames;
 use crate::trigger::http::path;
 use crate::trigger::http::reply::{self, ErrorBody};
 use crate::trigger::http::request::{self, BodyLimits, Payload};
+use crate::trigger::websocket;
 use crate::version::{ApiRoute, Version};
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Longest request id that is taken over from a client.
 const MAX_REQUEST_ID: usize = 128;
@@ -49,6 +50,12 @@ impl Site {
         for route in &version.apis {
             let endpoint = endpoint(app, &version, route);
             let path = route_path(&version.schema.apis[&*route.name].path);
+            let methods = paths.remove(&path).unwrap_or_default();
+            paths.insert(path, methods.merge(endpoint));
+        }
+        for route in version.websockets.values() {
+            let endpoint = websocket::endpoint(app, &version, route);
+            let path = route_path(&version.schema.websockets[&*route.name].path);
             let methods = paths.remove(&path).unwrap_or_default();
             paths.insert(path, methods.merge(endpoint));
         }
@@ -86,7 +93,7 @@ impl Site {
             }
         };
         // Only errors say so, and because the client is still sending; a handler's header of that name is left out.
-        if response.headers().contains_key(header::CONNECTION) {
+        if response.headers().get(header::CONNECTION).is_some_and(|connection| connection == "close") {
             phase.linger();
         }
         // Apis have set it to their trace; what is answered without one gets an id all the same.
@@ -310,13 +317,13 @@ fn method_name(method: model::Method) -> &'static Arc<str> {
     }]
 }
 
-fn trace_of(parts: &Parts) -> TraceContext {
+pub(crate) fn trace_of(parts: &Parts) -> TraceContext {
     let given = parts.headers.get(TRACEPARENT).and_then(|value| TraceContext::parse(value.to_str().ok()?));
     given.unwrap_or_else(|| TraceContext { trace_id: *TraceId::random().as_bytes(), parent: [0; 8] })
 }
 
 /// The client's request id if it is short and printable, else the trace id.
-fn request_id(parts: &Parts, recorder: &Recorder) -> HeaderValue {
+pub(crate) fn request_id(parts: &Parts, recorder: &Recorder) -> HeaderValue {
     let trace = || header_value(TraceId::from_bytes(recorder.context().trace_id));
     given_request_id(&parts.headers).cloned().unwrap_or_else(trace)
 }

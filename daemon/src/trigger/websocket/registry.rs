@@ -1,0 +1,405 @@
+//! Which connections are open, and in which rooms? Whoever has something for clients finds them here.
+//!
+//! A connection belongs to the shard that its id names, with all of its rooms: what concerns one connection takes one lock,
+//! a broadcast one after the other. A frame that goes to many exists once.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use rohas_handlers_host::PushSink;
+use rohas_handlers_host::push::{Frame, Push};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::trigger::websocket::close::{self, Close, GOING_AWAY};
+use crate::trigger::websocket::frame::{self, Opcode};
+use crate::trigger::websocket::peer::Peer;
+use crate::trigger::websocket::pulse::{Due, Rules};
+use crate::trigger::websocket::queue::End;
+use crate::version::Version;
+
+const SHARDS: usize = 16;
+
+/// All open connections of a daemon. They outlive reloads.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    shards: [Mutex<Shard>; SHARDS],
+    /// How many connections are open or have been let in.
+    count: AtomicUsize,
+    /// Set for good when the daemon drains: what is registered after that is closed at once.
+    draining: AtomicBool,
+    epoch: Instant,
+}
+
+/// A part of the connections. The lock is held for look-ups, and for a broadcast's pass over the part.
+#[derive(Debug, Default)]
+struct Shard {
+    connections: HashMap<Uuid, Entry>,
+    /// By name of the WebSocket.
+    members: HashMap<Arc<str>, Members>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    peer: Arc<Peer>,
+    rooms: Vec<Arc<str>>,
+}
+
+type Peers = HashMap<Uuid, Arc<Peer>>;
+
+#[derive(Debug, Default)]
+struct Members {
+    all: Peers,
+    rooms: HashMap<Arc<str>, Peers>,
+}
+
+/// Who gets a broadcast.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Audience<'a> {
+    /// Only those in this room.
+    pub(super) room: Option<&'a str>,
+    /// Not this one.
+    pub(super) exclude: Option<Uuid>,
+}
+
+/// A connection that has been let in; it counts until this is dropped.
+#[derive(Debug)]
+pub(super) struct Place(Arc<Registry>);
+
+/// A connection that can be found; it is taken out when this is dropped.
+#[derive(Debug)]
+pub(super) struct Registered {
+    peer: Arc<Peer>,
+    place: Place,
+}
+
+impl Registry {
+    pub(crate) fn new() -> Self {
+        Self {
+            shards: Default::default(),
+            count: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            epoch: Instant::now(),
+        }
+    }
+
+    /// How many connections are open.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Milliseconds on the clock of all connections.
+    pub(super) fn now(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX / 2) + 1
+    }
+
+    /// Lets a connection in, unless `most` are.
+    pub(super) fn admit(self: &Arc<Self>, most: usize) -> Option<Place> {
+        let more = |count| (count < most).then_some(count + 1);
+        self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Place(Arc::clone(self)))
+    }
+
+    fn shard(&self, id: Uuid) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[usize::from(id.as_bytes()[15]) % SHARDS])
+    }
+
+    fn peer(&self, id: &str) -> Option<Arc<Peer>> {
+        let id = Uuid::parse_str(id).ok()?;
+        self.shard(id).connections.get(&id).map(|entry| Arc::clone(&entry.peer))
+    }
+
+    /// Sends one frame to many.
+    pub(super) fn broadcast(&self, websocket: &str, audience: Audience<'_>, frame: &Bytes) {
+        let now = self.now();
+        for shard in &self.shards {
+            let shard = lock(shard);
+            let Some(members) = shard.members.get(websocket) else { continue };
+            let peers = match audience.room {
+                None => &members.all,
+                Some(room) => match members.rooms.get(room) {
+                    Some(peers) => peers,
+                    None => continue,
+                },
+            };
+            for (_, peer) in peers.iter().filter(|(id, _)| audience.exclude != Some(**id)) {
+                peer.send(frame.clone(), now);
+            }
+        }
+    }
+
+    /// Closes the connections of WebSockets that a version no longer has.
+    pub(crate) fn close_undeclared(&self, version: &Version) {
+        self.each(|peer| {
+            if !version.websockets.contains_key(&peer.websocket) {
+                peer.end(End::Finish(no_longer_served()));
+            }
+        });
+    }
+
+    /// The daemon stops: closes every connection, and those that come yet.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        self.each(|peer| peer.end(End::Finish(shutting_down())));
+    }
+
+    /// Ends what has not ended by itself.
+    pub(crate) fn cut(&self) {
+        self.each(|peer| peer.end(End::Cut(shutting_down())));
+    }
+
+    /// Does what is due on every connection.
+    pub(super) fn tick(&self, rules: Rules) {
+        let (now, ping) = (self.now(), frame::encode(Opcode::Ping, b""));
+        self.each(|peer| match peer.pulse.due(now, rules) {
+            None => {}
+            Some(Due::Ping) => peer.queue.push(ping.clone()),
+            Some(Due::CloseIdle) => {
+                peer.end(End::Finish(Close::new(
+                    GOING_AWAY,
+                    "no message for as long as websocket.idle_timeout allows",
+                )));
+            }
+            Some(Due::CutSilent) => peer.end(End::Cut(Close::abnormal("no answer to a ping"))),
+            Some(Due::CutClosing) => peer.end(End::Cut(Close::abnormal("the close took too long"))),
+        });
+    }
+
+    fn each(&self, act: impl Fn(&Peer)) {
+        for shard in &self.shards {
+            lock(shard).connections.values().for_each(|entry| act(&entry.peer));
+        }
+    }
+
+    fn join(&self, id: &str, room: &str) {
+        let Ok(id) = Uuid::parse_str(id) else { return };
+        let Shard { connections, members } = &mut *self.shard(id);
+        let Some(entry) = connections.get_mut(&id) else { return };
+        if entry.rooms.iter().any(|joined| **joined == *room) {
+            return;
+        }
+        let Some(members) = members.get_mut(&entry.peer.websocket) else { return };
+        let room: Arc<str> =
+            members.rooms.get_key_value(room).map_or_else(|| room.into(), |(name, _)| Arc::clone(name));
+        members.rooms.entry(Arc::clone(&room)).or_default().insert(id, Arc::clone(&entry.peer));
+        entry.rooms.push(room);
+    }
+
+    fn leave(&self, id: &str, room: &str) {
+        let Ok(id) = Uuid::parse_str(id) else { return };
+        let Shard { connections, members } = &mut *self.shard(id);
+        let Some(entry) = connections.get_mut(&id) else { return };
+        let Some(at) = entry.rooms.iter().position(|joined| **joined == *room) else { return };
+        entry.rooms.swap_remove(at);
+        if let Some(members) = members.get_mut(&entry.peer.websocket) {
+            members.leave(room, id);
+        }
+    }
+}
+
+impl PushSink for Registry {
+    fn push(&self, push: Push) {
+        match push {
+            Push::Send { connection, frame } => {
+                if let Some(peer) = self.peer(&connection) {
+                    peer.send(encode(&frame), self.now());
+                }
+            }
+            Push::Broadcast { websocket, room, exclude, frame } => {
+                let exclude = exclude.and_then(|id| Uuid::parse_str(&id).ok());
+                self.broadcast(&websocket, Audience { room: room.as_deref(), exclude }, &encode(&frame));
+            }
+            Push::Join { connection, room } => self.join(&connection, &room),
+            Push::Leave { connection, room } => self.leave(&connection, &room),
+            Push::Close { connection, code, reason } => {
+                if let Some(peer) = self.peer(&connection) {
+                    // Codes that no frame may have mean that there is nothing to say.
+                    let code = if close::is_sendable(code) { code } else { close::NORMAL };
+                    peer.end(End::Close(Close::new(code, &reason)));
+                }
+            }
+        }
+    }
+}
+
+fn encode(frame: &Frame) -> Bytes {
+    match frame {
+        Frame::Text(data) => frame::encode(Opcode::Text, data),
+        Frame::Binary(data) => frame::encode(Opcode::Binary, data),
+    }
+}
+
+pub(super) fn shutting_down() -> Close {
+    Close::new(GOING_AWAY, "the daemon is shutting down")
+}
+
+pub(super) fn no_longer_served() -> Close {
+    Close::new(GOING_AWAY, "this WebSocket is no longer served")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Members {
+    fn leave(&mut self, room: &str, id: Uuid) {
+        let Some(peers) = self.rooms.get_mut(room) else { return };
+        peers.remove(&id);
+        if peers.is_empty() {
+            self.rooms.remove(room);
+        }
+    }
+}
+
+impl Place {
+    /// Lets the connection be found.
+    pub(super) fn register(self, peer: Arc<Peer>) -> Registered {
+        let mut shard = self.0.shard(peer.id);
+        shard.members.entry(Arc::clone(&peer.websocket)).or_default().all.insert(peer.id, Arc::clone(&peer));
+        shard.connections.insert(peer.id, Entry { peer: Arc::clone(&peer), rooms: Vec::new() });
+        drop(shard);
+        if self.0.draining.load(Ordering::SeqCst) {
+            peer.end(End::Finish(shutting_down()));
+        }
+        Registered { peer, place: self }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Registered {
+    pub(super) fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.place.0
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let id = self.peer.id;
+        let Shard { connections, members } = &mut *self.place.0.shard(id);
+        let Some(entry) = connections.remove(&id) else { return };
+        let Some(mine) = members.get_mut(&entry.peer.websocket) else { return };
+        for room in &entry.rooms {
+            mine.leave(room, id);
+        }
+        mine.all.remove(&id);
+        if mine.all.is_empty() {
+            members.remove(&entry.peer.websocket);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trigger::websocket::pulse::Pulse;
+    use crate::trigger::websocket::queue::Queue;
+
+    fn open(registry: &Arc<Registry>, websocket: &str) -> Registered {
+        let peer = Peer {
+            id: Uuid::new_v4(),
+            websocket: websocket.into(),
+            queue: Queue::new(1 << 20),
+            pulse: Pulse::new(registry.now()),
+        };
+        registry.admit(100).unwrap().register(Arc::new(peer))
+    }
+
+    /// What waits for a connection, one letter per frame.
+    fn waiting(connection: &Registered) -> String {
+        let frames = connection.peer().queue.front();
+        frames.iter().map(|frame| String::from_utf8_lossy(&frame[2..]).into_owned()).collect()
+    }
+
+    fn broadcast(registry: &Registry, websocket: &str, room: Option<&str>, data: &'static str) {
+        registry.push(Push::Broadcast {
+            websocket: websocket.into(),
+            room: room.map(Into::into),
+            exclude: None,
+            frame: Frame::Text(Bytes::from_static(data.as_bytes())),
+        });
+    }
+
+    #[test]
+    fn a_broadcast_reaches_those_it_is_meant_for() {
+        let registry = Arc::new(Registry::new());
+        let chats: Vec<_> = (0..40).map(|_| open(&registry, "Chat")).collect();
+        let other = open(&registry, "Other");
+        let id = |connection: &Registered| connection.peer().id.to_string();
+        for member in &chats[..2] {
+            registry.push(Push::Join { connection: id(member), room: "r".into() });
+            registry.push(Push::Join { connection: id(member), room: "r".into() });
+        }
+        broadcast(&registry, "Chat", None, "a");
+        broadcast(&registry, "Chat", Some("r"), "b");
+        broadcast(&registry, "Chat", Some("nobody"), "x");
+        broadcast(&registry, "Nothing", None, "x");
+        registry.push(Push::Leave { connection: id(&chats[0]), room: "r".into() });
+        broadcast(&registry, "Chat", Some("r"), "c");
+        let but_first = Audience { room: None, exclude: Some(chats[0].peer().id) };
+        registry.broadcast("Chat", but_first, &frame::encode(Opcode::Text, b"d"));
+        assert_eq!(chats.iter().map(waiting).collect::<Vec<_>>()[..3], ["ab", "abcd", "ad"]);
+        assert!(chats[2..].iter().all(|chat| waiting(chat) == "ad"));
+        assert_eq!(waiting(&other), "");
+    }
+
+    #[test]
+    fn one_that_has_gone_is_nowhere() {
+        let registry = Arc::new(Registry::new());
+        let chat = open(&registry, "Chat");
+        let id = chat.peer().id.to_string();
+        registry.push(Push::Join { connection: id.clone(), room: "r".into() });
+        let peer = Arc::clone(chat.peer());
+        drop(chat);
+        for push in [
+            Push::Send { connection: id.clone(), frame: Frame::Text(Bytes::from_static(b"x")) },
+            Push::Join { connection: id.clone(), room: "r".into() },
+            Push::Close { connection: id.clone(), code: 1000, reason: String::new() },
+            Push::Leave { connection: "no id".into(), room: "r".into() },
+        ] {
+            registry.push(push);
+        }
+        broadcast(&registry, "Chat", Some("r"), "x");
+        assert!(peer.queue.front().is_empty() && peer.queue.take_end(true).is_none());
+        assert_eq!(registry.count(), 0);
+        assert!(registry.shards.iter().all(|shard| lock(shard).members.is_empty()));
+    }
+
+    #[test]
+    fn connections_are_let_in_up_to_a_limit() {
+        let registry = Arc::new(Registry::new());
+        let first = registry.admit(1).unwrap();
+        assert!(registry.admit(1).is_none());
+        drop(first);
+        assert!(registry.admit(1).is_some());
+    }
+
+    #[test]
+    fn a_drain_closes_those_that_are_open_and_those_that_come() {
+        let registry = Arc::new(Registry::new());
+        let early = open(&registry, "Chat");
+        registry.drain();
+        let late = open(&registry, "Chat");
+        for connection in [early, late] {
+            assert_eq!(connection.peer().queue.take_end(true), Some(End::Finish(shutting_down())));
+        }
+    }
+
+    #[test]
+    fn a_code_that_cannot_be_sent_becomes_a_normal_close() {
+        let registry = Arc::new(Registry::new());
+        let chat = open(&registry, "Chat");
+        registry.push(Push::Close { connection: chat.peer().id.to_string(), code: 1006, reason: "bye".into() });
+        assert_eq!(chat.peer().queue.take_end(true), Some(End::Close(Close::new(close::NORMAL, "bye"))));
+    }
+}
