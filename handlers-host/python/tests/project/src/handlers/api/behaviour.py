@@ -2,6 +2,7 @@ import asyncio
 import contextvars
 import logging
 import os
+import pathlib
 import pickle
 import sys
 import threading
@@ -331,8 +332,15 @@ async def forget():
 
 
 async def floods(req):
-    for number in range(req.body):
-        print(f"line {number} " + "x" * 1000)
+    """Prints until a line has waited in vain for somebody to read it, or so many lines. A file says when."""
+    waited = printed = 0
+    while waited < 1.5 and printed < req.body:
+        start = time.monotonic()
+        # Its text and its end wait a second each.
+        print("x" * 10_000)
+        waited = time.monotonic() - start
+        printed += 1
+    pathlib.Path("flooded").touch()
     return "done"
 
 
