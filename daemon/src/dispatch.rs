@@ -72,10 +72,38 @@ const LONGEST_ROOM_PAUSE: Duration = Duration::from_millis(500);
 /// A broker has so long to answer, however late it is asked.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Runs a handler and publishes what it emits. When this returns `Ok`, every emit is where its broker keeps it.
-pub(crate) async fn run(work: Work<'_>, brokers: &Brokers, recorder: &mut Recorder) -> Result<Reply, Error> {
-    let deadline = Instant::now() + work.timeout;
+/// What a call is on the record, and how what it has left is read, before anything of it is published.
+pub(crate) struct Step<T> {
+    pub(crate) phase: Phase,
+    /// Where there are several of that phase.
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) read: fn(Completed) -> Result<T, Error>,
+}
+
+/// Runs a handler and publishes what it emits. When this gives `Ok`, every emit is where its broker keeps it.
+pub(crate) fn run<'a>(
+    work: Work<'a>,
+    brokers: &'a Brokers,
+    recorder: &'a mut Recorder,
+) -> impl Future<Output = Result<Reply, Error>> + Send {
     recorder.handler(&work.handler.name);
+    step(work, Step { phase: Phase::Handler, name: None, read: read_reply }, brokers, recorder)
+}
+
+/// Reads what a handler replies.
+pub(crate) fn read_reply(completed: Completed) -> Result<Reply, Error> {
+    let head = reply::Head::check(&completed)?;
+    Ok(Reply { head, body: completed.reply })
+}
+
+/// Runs a handler, or what stands before or after one, and publishes what it emits, as [`run`] does.
+pub(crate) async fn step<T: Send>(
+    work: Work<'_>,
+    step: Step<T>,
+    brokers: &Brokers,
+    recorder: &mut Recorder,
+) -> Result<T, Error> {
+    let deadline = Instant::now() + work.timeout;
     let incoming = matches!(work.input, Input::Event(_)).then(|| work.body.clone());
     let silent = matches!(work.input, Input::WebSocket(_));
     let invocation = Invocation {
@@ -88,10 +116,9 @@ pub(crate) async fn run(work: Work<'_>, brokers: &Brokers, recorder: &mut Record
         body: work.body,
     };
     let mut finished = work.version.host.invoke(invocation).await;
-    recorder.lap(Phase::Handler);
+    recorder.lap_named(step.phase, step.name);
     recorder.logs(&mut finished);
     let completed = completed(finished.result)?;
-    let head = reply::Head::check(&completed)?;
 
     let cause = Cause {
         id: work.cause,
@@ -103,7 +130,7 @@ pub(crate) async fn run(work: Work<'_>, brokers: &Brokers, recorder: &mut Record
         silent,
     };
     let publications = publish::plan(work.version, &completed, work.triggers, &cause)?;
-    let reply = Reply { head, body: completed.reply };
+    let reply = (step.read)(completed)?;
     if publications.is_empty() {
         return Ok(reply);
     }

@@ -130,9 +130,7 @@ impl Sound {
 
     /// The handlers that this version of the daemon runs.
     pub(crate) fn handlers(&self) -> Vec<HandlerDecl> {
-        let runs = |handler: &HandlerDecl| {
-            matches!(handler.kind, HandlerKind::Api | HandlerKind::Event | HandlerKind::WebSocket)
-        };
+        let runs = |handler: &HandlerDecl| handler.kind != HandlerKind::Cron;
         let language = self.settings.project.language;
         let handlers = project::handlers(&self.schema, language);
         handlers.into_iter().chain(project::afters(&self.schema, language)).filter(runs).collect()
@@ -141,12 +139,10 @@ impl Sound {
     /// What the schema declares and this version of the daemon does not run.
     pub(crate) fn unserved(&self) -> Vec<String> {
         let crons = self.schema.crons.keys().map(|name| format!("the cron job {name} is not run"));
-        let guarded = self.schema.apis.values().filter(|api| !api.middlewares.is_empty());
-        let apis = guarded.map(|api| format!("the api {} answers 501, since its middlewares are not run", api.name));
         let guarded = self.schema.websockets.values().filter(|websocket| !websocket.middlewares.is_empty());
         let websockets = guarded.map(|websocket| {
             format!("the WebSocket {} answers 501, since its middlewares are not run", websocket.name)
         });
-        crons.chain(apis).chain(websockets).collect()
+        crons.chain(websockets).collect()
     }
 }

@@ -49,10 +49,15 @@ impl Recorder {
 
     /// Records the part that ends now; it began where the one before it ended.
     pub(crate) fn lap(&mut self, phase: Phase) {
+        self.lap_named(phase, None);
+    }
+
+    /// As [`Recorder::lap`], for one of several parts of a phase.
+    pub(crate) fn lap_named(&mut self, phase: Phase, name: Option<Arc<str>>) {
         let now = Instant::now();
         let (offset, duration) = (self.lap - self.began, now - self.lap);
         self.lap = now;
-        self.record.spans.push(Span { phase, name: None, offset, duration });
+        self.record.spans.push(Span { phase, name, offset, duration });
     }
 
     pub(crate) fn emits(&mut self, emits: impl IntoIterator<Item = (Arc<str>, uuid::Uuid)>) {
@@ -88,6 +93,13 @@ impl Recorder {
     pub(crate) fn failure(&mut self, status: Status, code: &str, message: &str) {
         self.record.status = status;
         self.record.error = Some(Failure { kind: code.into(), message: message.into(), traceback: None });
+    }
+
+    /// Says on the record whose error it is, where that is not the handler's.
+    pub(crate) fn blame(&mut self, culprit: &str) {
+        if let Some(error) = &mut self.record.error {
+            error.message = format!("{culprit}: {}", error.message).into_boxed_str();
+        }
     }
 
     pub(crate) fn http(&mut self, method: &Arc<str>, path: &Arc<str>, status: u16) {

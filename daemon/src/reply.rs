@@ -72,7 +72,11 @@ fn status(chosen: u16) -> Result<StatusCode, Error> {
     status.ok_or(Error::Status(chosen))
 }
 
-fn headers(set: &[(String, String)]) -> Result<HeaderMap, Error> {
+/// Checks headers and leaves out those of the framing.
+///
+/// # Errors
+/// When they cannot be sent.
+pub(crate) fn headers(set: &[(String, String)]) -> Result<HeaderMap, Error> {
     if set.len() > MAX_HEADERS {
         return Err(Error::TooManyHeaders(set.len()));
     }

@@ -13,6 +13,7 @@ use rohas_config::schema::model::{Api, Backoff, Event, Method, Schema, Type, Web
 use rohas_config::schema::shape::Shape;
 use rohas_config::settings::Settings;
 use rohas_handlers_host::Host;
+use rohas_handlers_host::load::Report;
 
 /// One version of a project, ready to serve.
 pub(crate) struct Version {
@@ -35,6 +36,16 @@ pub(crate) struct HandlerRef {
     pub(crate) name: Arc<str>,
 }
 
+/// A middleware as the host knows it. Its parts are named after their functions, as what they emit is.
+#[derive(Debug, Clone)]
+pub(crate) struct MiddlewareRef {
+    /// As declared.
+    pub(crate) name: Arc<str>,
+    pub(crate) before: HandlerRef,
+    /// What its file may have too.
+    pub(crate) after: Option<HandlerRef>,
+}
+
 /// What is needed to serve one api.
 pub(crate) struct ApiRoute {
     pub(crate) name: Arc<str>,
@@ -49,8 +60,8 @@ pub(crate) struct ApiRoute {
     pub(crate) status: StatusCode,
     pub(crate) triggers: Vec<Arc<str>>,
     pub(crate) timeout: Duration,
-    /// Names of middlewares, which this version of the daemon cannot run.
-    pub(crate) middlewares: Vec<String>,
+    /// Those that stand before the handler, in order.
+    pub(crate) middlewares: Vec<MiddlewareRef>,
 }
 
 /// What is needed to publish and deliver one event.
@@ -123,7 +134,7 @@ impl Version {
         development: bool,
     ) -> Self {
         let (settings, schema) = project;
-        let table = HandlerTable::new(&handlers);
+        let table = HandlerTable::new(&handlers, &host.report());
         let apis = schema.apis.values().filter_map(|api| api_route(&schema, &settings, api, &table)).map(Arc::new);
         let websockets = schema.websockets.values().map(|websocket| websocket_route(&schema, websocket, &table));
         Self {
@@ -142,7 +153,7 @@ impl Version {
 
 /// What is needed to publish and deliver each event. `handlers` are those of the host, in its order.
 pub(crate) fn event_routes(settings: &Settings, schema: &Schema, handlers: &[HandlerDecl]) -> EventRoutes {
-    let table = HandlerTable::new(handlers);
+    let table = HandlerTable::new(handlers, &Report::default());
     let route = |event| {
         let route = event_route(schema, settings, event, &table);
         (Arc::clone(&route.name), Arc::new(route))
@@ -153,17 +164,34 @@ pub(crate) fn event_routes(settings: &Settings, schema: &Schema, handlers: &[Han
 struct HandlerTable<'a>(HashMap<(HandlerKind, &'a str, &'a str), HandlerRef>);
 
 impl<'a> HandlerTable<'a> {
-    fn new(handlers: &'a [HandlerDecl]) -> Self {
+    /// Without the optional functions that the report says to be absent.
+    fn new(handlers: &'a [HandlerDecl], report: &Report) -> Self {
+        let absent =
+            |index: u32| usize::try_from(index).is_ok_and(|at| report.handlers.get(at).is_some_and(|it| it.absent));
         let entry = |(index, handler): (u32, &'a HandlerDecl)| {
-            let reference = HandlerRef { index, name: handler.name.as_str().into() };
+            let name = match handler.kind {
+                HandlerKind::Middleware | HandlerKind::After => handler.functions.first().unwrap_or(&handler.name),
+                _ => &handler.name,
+            };
+            let reference = HandlerRef { index, name: name.as_str().into() };
             ((handler.kind, handler.owner.as_str(), handler.name.as_str()), reference)
         };
-        Self((0..).zip(handlers).map(entry).collect())
+        Self((0..).zip(handlers).filter(|(index, _)| !absent(*index)).map(entry).collect())
     }
 
-    fn api(&self, owner: &str) -> Option<HandlerRef> {
-        let found = self.0.iter().find(|((kind, name, _), _)| *kind == HandlerKind::Api && *name == owner);
+    /// The one of a declaration that has one of this kind.
+    fn only(&self, kind: HandlerKind, owner: &str) -> Option<HandlerRef> {
+        let found = self.0.iter().find(|((of, name, _), _)| *of == kind && *name == owner);
         found.map(|(_, handler)| handler.clone())
+    }
+
+    /// `None` when one of them is unknown: nothing is served without its guards.
+    fn middlewares(&self, names: &[String]) -> Option<Vec<MiddlewareRef>> {
+        let middleware = |name: &String| {
+            let before = self.only(HandlerKind::Middleware, name)?;
+            Some(MiddlewareRef { name: name.as_str().into(), before, after: self.only(HandlerKind::After, name) })
+        };
+        names.iter().map(middleware).collect()
     }
 
     fn event(&self, owner: &str, name: &str) -> Option<HandlerRef> {
@@ -183,7 +211,7 @@ impl<'a> HandlerTable<'a> {
 fn api_route(schema: &Schema, settings: &Settings, api: &Api, table: &HandlerTable<'_>) -> Option<ApiRoute> {
     Some(ApiRoute {
         name: api.name.as_str().into(),
-        handler: table.api(&api.name)?,
+        handler: table.only(HandlerKind::Api, &api.name)?,
         method: api.method,
         path: api.path.source.as_str().into(),
         path_params: api.path.params().map(str::to_owned).collect(),
@@ -193,7 +221,7 @@ fn api_route(schema: &Schema, settings: &Settings, api: &Api, table: &HandlerTab
         status: StatusCode::from_u16(api.status).expect("the checker has seen to it that it is one"),
         triggers: names(&api.triggers),
         timeout: api.timeout.unwrap_or(settings.server.request_timeout),
-        middlewares: api.middlewares.clone(),
+        middlewares: table.middlewares(&api.middlewares)?,
     })
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::address::{CorsOrigin, Host};
 use super::duration::{self, DurationText};
+use super::network::Network;
 use super::reader::Section;
 use super::size::ByteSize;
 
@@ -43,6 +44,13 @@ pub struct Server {
     /// Narrows `enable_cors` to these origins, each written as `scheme://host` or `scheme://host:port`. Empty means
     /// every origin. Default: empty.
     pub cors_origins: Vec<CorsOrigin>,
+
+    /// Proxies that are trusted to say for whom they ask
+    ///
+    /// Addresses or networks, such as `10.0.0.0/8` or `::1`. The address of a client, as middlewares see it, is that of the
+    /// connection; when that is one of these, it is the last one of `X-Forwarded-For`, read from the right, that is none of
+    /// these. Empty means that the header is not looked at. Default: empty.
+    pub trusted_proxies: Vec<Network>,
 
     /// Largest request body
     ///
@@ -106,6 +114,7 @@ impl Default for Server {
             port: 3000,
             enable_cors: false,
             cors_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             max_body: ByteSize::mib(2),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
@@ -126,6 +135,7 @@ impl Server {
             port: section.get("port", default.port),
             enable_cors: section.get("enable_cors", default.enable_cors),
             cors_origins: section.get("cors_origins", default.cors_origins),
+            trusted_proxies: section.get("trusted_proxies", default.trusted_proxies),
             max_body: section.at_most("max_body", default.max_body, MOST_BODY),
             header_timeout: section.positive("header_timeout", default.header_timeout),
             body_timeout: section.positive("body_timeout", default.body_timeout),

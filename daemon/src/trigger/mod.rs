@@ -2,4 +2,5 @@
 
 pub(crate) mod broker;
 pub(crate) mod http;
+pub(crate) mod middleware;
 pub(crate) mod websocket;

@@ -20,6 +20,7 @@ mod http_replies;
 mod http_requests;
 mod init;
 mod journal;
+mod middlewares;
 mod moves;
 mod output;
 mod reload;

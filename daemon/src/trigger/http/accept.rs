@@ -88,7 +88,7 @@ impl Listener {
     }
 }
 
-/// Where a request that asks for an upgrade comes from. Others do without, since it costs an allocation.
+/// Where a request comes from. Told only where somebody asks for it, since it costs an allocation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
@@ -110,12 +110,12 @@ async fn serve(app: Arc<App>, stream: TcpStream, peer: SocketAddr, rules: (Limit
     let phase = Phase::new();
     let service = service_fn(|mut request: hyper::Request<Incoming>| {
         phase.busy();
-        if request.headers().contains_key(header::UPGRADE) {
+        let (site, phase, names) = (app.site(), Arc::clone(&phase), names.clone());
+        if site.is_guarded || request.headers().contains_key(header::UPGRADE) {
             request.extensions_mut().insert(ClientAddress(peer.ip()));
         }
-        let (app, phase, names) = (Arc::clone(&app), Arc::clone(&phase), names.clone());
         async move {
-            let response = app.site().respond(request.map(Body::new) as Request, &phase, names.as_deref()).await;
+            let response = site.respond(request.map(Body::new) as Request, &phase, names.as_deref()).await;
             phase.idle();
             Ok::<_, std::convert::Infallible>(response)
         }

@@ -3,6 +3,7 @@
 mod accept;
 mod connection;
 mod guard;
+mod guarded;
 mod names;
 pub(crate) mod path;
 mod reply;

@@ -1,7 +1,7 @@
 //! What does a client read? Replies of handlers, and the one shape of every error.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use rohas_adapters::broker;
 use rohas_config::schema::shape::Fault;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::dispatch;
-use crate::reply::Reply;
+use crate::reply::{Head, Reply};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -155,6 +155,15 @@ impl ErrorBody {
     /// The body itself.
     pub(crate) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_else(|_unserializable| b"{\"error\":\"internal\"}".to_vec())
+    }
+
+    /// As a handler's reply, which middlewares may still change.
+    pub(crate) fn into_reply(self) -> Reply {
+        let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, JSON)]);
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        Reply { head: Head { status: Some(self.status), headers }, body: self.to_json().into() }
     }
 
     pub(crate) fn into_response(self) -> Response {

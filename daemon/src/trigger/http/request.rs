@@ -26,6 +26,13 @@ pub(super) struct Payload {
     pub(super) query_length: Option<usize>,
 }
 
+impl Payload {
+    /// The body alone; empty when there is none.
+    pub(super) fn body(&self) -> Bytes {
+        self.bytes.slice(self.query_length.unwrap_or_default()..)
+    }
+}
+
 /// Limits on reading a body.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BodyLimits {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Weak};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -10,6 +11,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
+use bytes::Bytes;
 use rohas_adapters::TraceContext;
 use rohas_config::schema::model;
 use rohas_handlers_host::Input;
@@ -26,6 +28,7 @@ use crate::recorder::Recorder;
 use crate::reply::Reply;
 use crate::trigger::http::connection::Phase;
 use crate::trigger::http::guard::REFUSED_METHOD;
+use crate::trigger::http::guarded::Origin;
 use crate::trigger::http::names::LocalNames;
 use crate::trigger::http::path;
 use crate::trigger::http::reply::{self, ErrorBody};
@@ -41,6 +44,8 @@ const MAX_REQUEST_ID: usize = 128;
 /// A version and its routes. Whoever holds the site keeps the version: its routes only refer to it.
 pub(crate) struct Site {
     router: Router,
+    /// Whether any api has middlewares, which ask where a request comes from.
+    pub(super) is_guarded: bool,
     pub(crate) version: Arc<Version>,
 }
 
@@ -75,7 +80,8 @@ impl Site {
                 let text = format!("nothing is served at {}", request.uri().path());
                 ErrorBody::new(StatusCode::NOT_FOUND, "not_found", text).into_response()
             });
-        Self { router: with_cors(router, &version), version }
+        let is_guarded = version.apis.iter().any(|route| !route.middlewares.is_empty());
+        Self { router: with_cors(router, &version), is_guarded, version }
     }
 
     /// Answers one request. `names` are those that it may call the daemon by, if that matters.
@@ -181,20 +187,21 @@ async fn handle(app: Arc<App>, version: Arc<Version>, route: Arc<ApiRoute>, requ
         Ok(prepared) => prepared,
         Err(error) => return exchange.refuse(error),
     };
+    let origin = (!exchange.route.middlewares.is_empty()).then(|| Origin::of(&parts, &input, &exchange.version));
     // Once a handler has begun, a client that goes away keeps neither its emits from being published nor its record from
     // being written.
     let tracker = exchange.app.tracker.clone();
-    Detach::new(exchange.run(entered, input, payload), tracker).await
+    Detach::new(exchange.run(entered, origin, input, payload), tracker).await
 }
 
 /// A request that has found its api.
-struct Exchange {
-    app: Arc<App>,
-    version: Arc<Version>,
-    route: Arc<ApiRoute>,
-    recorder: Recorder,
+pub(super) struct Exchange {
+    pub(super) app: Arc<App>,
+    pub(super) version: Arc<Version>,
+    pub(super) route: Arc<ApiRoute>,
+    pub(super) recorder: Recorder,
     request_id: HeaderValue,
-    method: Method,
+    pub(super) method: Method,
 }
 
 impl Exchange {
@@ -205,28 +212,42 @@ impl Exchange {
         self.answer(Err(error))
     }
 
-    async fn run(mut self, _entered: Entered, input: ApiInput, payload: Payload) -> Response {
+    async fn run(mut self, _entered: Entered, origin: Option<Origin>, input: ApiInput, payload: Payload) -> Response {
+        let answer = match origin {
+            None => self.handle((Uuid::now_v7(), self.route.timeout), input, payload.bytes).await,
+            // In a box of its own, so that apis without middlewares need no room for it.
+            Some(origin) => Ok(Box::pin(self.guarded(origin, input, payload)).await),
+        };
+        let response = answer.map(|reply| reply::of_handler(reply, self.route.status, &self.method));
+        self.answer(response)
+    }
+
+    /// Runs the handler. `cause` and the time that it has are those of the whole request.
+    pub(super) async fn handle(
+        &mut self,
+        (cause, timeout): (Uuid, Duration),
+        input: ApiInput,
+        body: Bytes,
+    ) -> Result<Reply, ErrorBody> {
         let work = Work {
             version: &self.version,
             handler: &self.route.handler,
             triggers: &self.route.triggers,
-            cause: Uuid::now_v7(),
+            cause,
             hops: 0,
             attempt: 1,
             alone: false,
-            timeout: self.route.timeout,
+            timeout,
             input: Input::Api(input),
-            body: payload.bytes,
+            body,
             room: Room::Await,
         };
         let outcome = dispatch::run(work, &self.app.brokers, &mut self.recorder).await;
-        let outcome = outcome.map_err(|error| self.failed(&error)).map(|reply| {
-            if self.version.development {
-                warn_about_reply(&self.route, &reply);
-            }
-            reply::of_handler(reply, self.route.status, &self.method)
-        });
-        self.answer(outcome)
+        let reply = outcome.map_err(|error| self.failed(&error))?;
+        if self.version.development {
+            warn_about_reply(&self.route, &reply);
+        }
+        Ok(reply)
     }
 
     fn failed(&mut self, error: &dispatch::Error) -> ErrorBody {
@@ -237,9 +258,13 @@ impl Exchange {
         ErrorBody::of(error, self.version.development)
     }
 
+    pub(super) fn trace_id(&self) -> String {
+        TraceId::from_bytes(self.recorder.context().trace_id).to_string()
+    }
+
     fn answer(mut self, outcome: Result<Response, ErrorBody>) -> Response {
         let mut response = outcome.unwrap_or_else(|mut error| {
-            error.trace_id = Some(TraceId::from_bytes(self.recorder.context().trace_id).to_string());
+            error.trace_id = Some(self.trace_id());
             error.into_response()
         });
         response.headers_mut().insert(REQUEST_ID, self.request_id);
@@ -257,13 +282,6 @@ async fn prepare(
     parts: &mut Parts,
     body: Body,
 ) -> Result<(Entered, ApiInput, Payload), ErrorBody> {
-    if !route.middlewares.is_empty() {
-        let text = format!(
-            "this api asks for the middlewares {}, which this version of rohas does not run",
-            route.middlewares.join(", ")
-        );
-        return Err(ErrorBody::new(StatusCode::NOT_IMPLEMENTED, "middlewares_unavailable", text).closing());
-    }
     let most = usize::try_from(version.settings.server.max_in_flight.get()).unwrap_or(usize::MAX);
     let busy = || {
         let text = "too many requests are running; try again later";
