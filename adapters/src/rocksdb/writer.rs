@@ -28,6 +28,9 @@ const NAME: &str = "events-write";
 /// Between two attempts to open the database again.
 const BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
+/// Between two lines of the log that say that it does not open. It grows, so that an outage of hours leaves a few lines.
+const REPORT: Duration = Duration::from_secs(10);
+const MAX_REPORT: Duration = Duration::from_hours(1);
 
 /// A running writer, and what came of closing the store when it has ended.
 pub(super) type Thread = JoinHandle<Result<(), Error>>;
@@ -187,10 +190,10 @@ impl Writer {
         self.syncer.queue().fail(&error);
         self.shared.wake_all(&self.ledger);
         let mut backoff = BACKOFF;
-        loop {
-            match self.reopen() {
-                Ok(()) => break,
-                Err(failure) => tracing::warn!(cause = failure, "the event store does not open yet"),
+        let mut reports = Reports::default();
+        while let Err(failure) = self.reopen() {
+            if reports.is_due(Instant::now()) {
+                tracing::warn!(cause = failure, "the event store does not open yet");
             }
             if self.refuse_for(backoff, &error) {
                 return;
@@ -254,6 +257,25 @@ impl Drop for Writer {
     }
 }
 
+/// When to say again that something still fails: at once, and then less and less often.
+#[derive(Default)]
+struct Reports {
+    /// The last one, and how long nothing is said after it.
+    last: Option<(Instant, Duration)>,
+}
+
+impl Reports {
+    fn is_due(&mut self, now: Instant) -> bool {
+        let pause = match self.last {
+            None => REPORT,
+            Some((at, pause)) if now >= at + pause => (pause * 2).min(MAX_REPORT),
+            Some(_) => return false,
+        };
+        self.last = Some((now, pause));
+        true
+    }
+}
+
 /// Compares what was confirmed with the last commit that is there.
 fn confirmed(shared: &Shared, written: u64) -> Result<(Confirmed, Option<Lost>), OpenError> {
     let store = &shared.options.path;
@@ -282,4 +304,17 @@ fn load(database: &Database, shared: &Shared, known: &Ledger) -> Result<Ledger, 
 fn describe(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_reported_at_once_and_then_less_and_less_often() {
+        let (begin, mut reports) = (Instant::now(), Reports::default());
+        let due = |second: &u64| reports.is_due(begin + Duration::from_secs(*second));
+        let reported: Vec<_> = (0..=12_000).filter(due).collect();
+        assert_eq!(reported, [0, 10, 30, 70, 150, 310, 630, 1270, 2550, 5110, 8710]);
+    }
 }
