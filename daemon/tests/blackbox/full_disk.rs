@@ -153,6 +153,9 @@ fn a_daemon_whose_disk_is_full_ends_in_time_and_the_next_one_goes_on() {
         "{}",
         daemon.output()
     );
+    let stranded: Vec<_> =
+        daemon.output().lines().filter(|line| line.contains("could not be put back")).map(str::to_owned).collect();
+    assert!(stranded.len() == 1 && stranded[0].contains("count="), "one line for all of a subscription: {stranded:?}");
     let refused = disk.inside(&project.command(&["run", "--port", "0"])).output().unwrap();
     let said = text(&refused.stderr);
     assert!(refused.status.code() == Some(1) && said.contains("its disk is full; make room and start again"), "{said}");

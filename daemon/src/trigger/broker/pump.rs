@@ -61,6 +61,8 @@ pub(super) struct Pump {
     permit: Option<OwnedSemaphorePermit>,
     /// Nothing begins any more.
     draining: bool,
+    /// How many messages could not be put back since, and the last reason. Said in one line when no other is on its way.
+    stranded: Option<(usize, Error)>,
 }
 
 /// A message that its broker was to take, and whether it did.
@@ -110,6 +112,7 @@ impl Pump {
             quarantining: None,
             permit: None,
             draining: false,
+            stranded: None,
         }
     }
 
@@ -361,17 +364,29 @@ impl Pump {
     }
 
     pub(super) fn settled(&mut self, settled: Settled) {
+        if self.draining {
+            return self.settled_last(settled);
+        }
         let Settled { message, again, result } = settled;
         let Err(error) = result else { return self.release(&message.delivery) };
         let (subscription, id) = (&self.subscription, message.delivery.envelope.id);
-        if self.draining {
-            tracing::warn!(%subscription, %id, %error, "a message could not be put back; it comes again after a restart");
-            self.release(&message.delivery);
-            return;
-        }
         let dead = message.obituary.is_some();
         tracing::error!(%subscription, %id, %error, dead, "the broker could not take a message; it is held until it can");
         self.lanes.wait(Instant::now() + again, message);
+    }
+
+    fn settled_last(&mut self, settled: Settled) {
+        self.release(&settled.message.delivery);
+        if let Err(error) = settled.result {
+            let count = self.stranded.take().map_or(0, |(count, _)| count);
+            self.stranded = Some((count + 1, error));
+        }
+        if self.settling.is_empty()
+            && let Some((count, error)) = self.stranded.take()
+        {
+            let subscription = &self.subscription;
+            tracing::warn!(%subscription, count, %error, "messages could not be put back; they come again after a restart");
+        }
     }
 
     /// Tells the broker of all that was handled since it was last told, unless that is still under way.
