@@ -31,7 +31,7 @@ pub(crate) struct Brokers {
     /// The broker's name per event. Replaced at a reload.
     names: RwLock<HashMap<String, String>>,
     /// Where emits of requests wait for a broker that is not available: in the first embedded store. The others have what was kept when they were
-    /// the first.
+    /// the first, and what came behind it.
     outboxes: Vec<Arc<Outbox>>,
     /// Stores that did not open, by name. A daemon does not start then; without one, people can look at the others.
     missing: HashMap<String, Error>,
@@ -131,7 +131,7 @@ impl Brokers {
     /// Publishes what a request emits. What a broker that is not available cannot take waits in the outbox, if there is one.
     pub(crate) async fn publish(&self, publications: Vec<Publication>) -> Result<(), Error> {
         for (name, publications) in self.divide(publications) {
-            let kept = match self.outboxes.first() {
+            let kept = match self.outbox_for(name) {
                 Some(outbox) => outbox.publish(name, &publications).await,
                 None => None,
             };
@@ -141,6 +141,11 @@ impl Brokers {
             }
         }
         Ok(())
+    }
+
+    /// Where what is for a broker waits: behind what waits already, if anything does.
+    fn outbox_for(&self, broker: &str) -> Option<&Arc<Outbox>> {
+        self.outboxes.iter().find(|outbox| outbox.has_waiting(broker)).or(self.outboxes.first())
     }
 
     /// Starts to relay what waits in the outbox.

@@ -96,6 +96,11 @@ impl Outbox {
         Ok(Self { lanes: lanes.collect(), own, store })
     }
 
+    /// Whether something waits here for a broker, so that what comes now must wait behind it.
+    pub(crate) fn has_waiting(&self, broker: &str) -> bool {
+        self.lanes.get(broker).is_some_and(|lane| !lane.way.is_open())
+    }
+
     /// Publishes at a broker, or keeps for it what it cannot take now. `None` when this outbox does not serve it.
     pub(crate) async fn publish(&self, broker: &str, publications: &[Publication]) -> Option<Result<(), Error>> {
         if broker == self.own {

@@ -173,12 +173,13 @@ struct Payload {
     value: Value,
 }
 
-/// The payload of an event that the schema triggers: `set_payload`'s, else the result as it is when it fits, else its `data`
-/// member. A handler of an event that returns nothing passes on what it was given, if that fits.
+/// Whether a handler returned nothing.
 fn is_nothing(reply: &Bytes) -> bool {
     matches!(&reply[..], b"" | b"null")
 }
 
+/// The payload of an event that the schema triggers: `set_payload`'s, else the result as it is when it fits, else its `data`
+/// member. A handler of an event that returns nothing passes on what it was given, if that fits.
 fn automatic_payload(route: &EventRoute, completed: &Completed, incoming: Option<&Bytes>) -> Result<Payload, Error> {
     if let Some((_, payload)) = completed.sets.iter().find(|(event, _)| **event == *route.name) {
         return fit(route, payload);

@@ -278,7 +278,8 @@ impl Consumer for RocksDbConsumer {
     }
 
     async fn dead_letter(&self, delivery: &Delivery, obituary: &Obituary) -> Result<(), Error> {
-        let head = DeadHead { subscription: self.sub.subscription.clone(), obituary: obituary.clone() };
+        let (subscription, obituary) = (self.sub.subscription.clone(), obituary.clone());
+        let head = DeadHead { subscription, obituary, relay: None };
         let envelope: &Envelope = &delivery.envelope;
         let (id, value) = (Uuid::now_v7(), encode_message(&head, envelope));
         let (sub, tag) = (Arc::clone(&self.sub), delivery.tag);

@@ -37,7 +37,7 @@ pub(super) fn list(database: &Database, filter: &DeadLetterFilter, limit: usize)
 
 fn read(key: &[u8], value: &[u8]) -> Option<DeadLetter> {
     let id = Uuid::from_slice(key).ok()?;
-    let (DeadHead { subscription, obituary }, envelope) = decode_message(value)?;
+    let (DeadHead { subscription, obituary, .. }, envelope) = decode_message(value)?;
     Some(DeadLetter { id, envelope: Arc::new(envelope), subscription, obituary })
 }
 

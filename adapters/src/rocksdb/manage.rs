@@ -14,7 +14,7 @@ use super::progress::Progress;
 use super::rows::{DeadHead, ReturnedHead, Stored, decode_message, encode_message};
 use super::subscription::Sub;
 use super::{outbox, overview};
-use crate::broker::{Error, History, Publication, Subscription};
+use crate::broker::{Error, History, Subscription};
 use crate::envelope::Envelope;
 
 impl Builder<'_> {
@@ -104,9 +104,9 @@ impl Builder<'_> {
 
     fn redrive_one(&mut self, id: Uuid) -> Result<bool, Fault> {
         let Some((head, envelope, bytes)) = self.dead(id)? else { return Ok(false) };
-        if let Some(broker) = outbox::broker_of(&head.subscription) {
+        if let Some((broker, relay)) = outbox::broker_of(&head.subscription).zip(head.relay) {
             self.unbury(id, &head.subscription, bytes);
-            outbox::push(self, &[(broker.to_owned(), Publication { envelope, due: None, dedupe: outbox::WINDOW })]);
+            outbox::push(self, &[(broker.to_owned(), outbox::publication(envelope, relay))]);
             return Ok(true);
         }
         // What nobody declares may be pruned, and the message with it.

@@ -12,16 +12,14 @@ use super::database::{DEAD, Database, OUTBOX};
 use super::error::Fault;
 use super::ledger::{Ledger, OutboxLedger};
 use super::load::damaged;
-use super::rows::{DeadHead, OutboxHead, decode_message, encode_message};
+use super::rows::{DeadHead, OutboxHead, Relay, decode_message, encode_message};
 use super::{RocksDb, publish};
 use crate::broker::{Error, Failure, History, Obituary, Publication, Subscription};
+use crate::envelope::Envelope;
 
 /// What is dead because its broker never takes it belongs to no handler. This stands in the place of one, before the broker's name; the colon tells
 /// it from all that can be a handler.
 const DEAD_HANDLER: &str = "outbox:";
-
-/// The dedupe window of what is relayed once more after it was dead.
-pub(super) const WINDOW: Duration = Duration::from_mins(10);
 
 /// What waits for one broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,9 +108,12 @@ fn split(key: &[u8]) -> Option<(&str, u64)> {
 fn row(key: &[u8], value: &[u8]) -> Result<(u64, OutboxHead, Publication), Fault> {
     let decoded = split(key).zip(decode_message::<OutboxHead>(value));
     let Some(((_, number), (head, envelope))) = decoded else { return Err(damaged("a publication in the outbox")) };
-    let dedupe = Duration::from_nanos(head.window);
-    let publication = Publication { envelope, due: head.due.map(from_nanos), dedupe };
+    let publication = publication(envelope, head.relay);
     Ok((number, head, publication))
+}
+
+pub(super) fn publication(envelope: Envelope, Relay { due, window }: Relay) -> Publication {
+    Publication { envelope, due: due.map(from_nanos), dedupe: Duration::from_nanos(window) }
 }
 
 fn read(database: &Database, broker: &str, (limit, bytes): (usize, usize)) -> Result<Vec<(u64, Publication)>, Fault> {
@@ -133,7 +134,8 @@ fn read(database: &Database, broker: &str, (limit, bytes): (usize, usize)) -> Re
 pub(super) fn push(builder: &mut Builder<'_>, entries: &[(String, Publication)]) {
     let now = builder.commit.now;
     for (broker, Publication { envelope, due, dedupe }) in entries {
-        let head = OutboxHead { since: now, due: due.map(to_nanos), window: duration_nanos(*dedupe) };
+        let relay = Relay { due: due.map(to_nanos), window: duration_nanos(*dedupe) };
+        let head = OutboxHead { since: now, relay };
         let value = encode_message(&head, envelope);
         let number = builder.ledger.next_sequence();
         builder.put(OUTBOX, &key(broker, number), &value);
@@ -158,13 +160,13 @@ pub(super) fn bury(
 ) -> Result<(), Fault> {
     let key = key(broker, number);
     let Some(value) = builder.database.get(OUTBOX, &key)? else { return Ok(()) };
-    let (_, _, Publication { envelope, .. }) = row(&key, &value)?;
+    let (_, OutboxHead { relay, .. }, Publication { envelope, .. }) = row(&key, &value)?;
     remove(builder, broker, number)?;
     let handler = format!("{DEAD_HANDLER}{broker}").into();
     let subscription = Subscription { event: envelope.event.clone(), handler };
     let obituary = Obituary { history: History::default(), first: failure.clone(), last: failure };
     *builder.ledger.dead.entry(subscription.clone()).or_default() += 1;
-    let value = encode_message(&DeadHead { subscription, obituary }, &envelope);
+    let value = encode_message(&DeadHead { subscription, obituary, relay: Some(relay) }, &envelope);
     builder.put(DEAD, id.as_bytes(), &value);
     builder.ledger.row_bytes += value.len() as u64;
     Ok(())

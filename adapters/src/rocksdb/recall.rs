@@ -19,8 +19,9 @@ struct Read {
 
 /// A message that cannot be read, and why.
 struct Unreadable {
-    /// Its position, where the next block begins, and the end of the log.
-    place: (u64, Option<u64>, u64),
+    position: u64,
+    /// The end of the log.
+    end: u64,
     cause: String,
 }
 
@@ -40,8 +41,9 @@ impl RocksDbConsumer {
         let topic = Arc::clone(&self.sub.topic);
         let Read { mut messages, unreadable } =
             self.shared.read(move |database| read_positions(database, &topic, positions)).await?;
-        for Unreadable { place, cause } in unreadable {
-            self.skip(place, &cause).await?;
+        for Unreadable { position, end, cause } in unreadable {
+            // Nothing but this one: whoever has others of its block has them whole.
+            self.skip((position, Some(position + 1), end), &cause).await?;
         }
         let cursor = self.sub.cursor();
         messages.values_mut().for_each(|delivery| cursor.restore(delivery));
@@ -74,11 +76,11 @@ fn read_positions(database: &Database, topic: &Topic, positions: Vec<u64>) -> Re
     let (mut recent, end) = (Vec::new(), topic.end());
     for position in positions {
         if topic.copy_recent(position..position + 1, &mut recent) == 0 && page.get(position).is_none() {
-            let unreadable = |next, cause| Unreadable { place: (position, next, end), cause };
+            let unreadable = |cause| Unreadable { position, end, cause };
             match topic.read_block(database, position)? {
                 Found::Page(next) => page = next,
-                Found::Unreadable(cause, next) => read.unreadable.push(unreadable(next, cause)),
-                Found::Gone(next) => read.unreadable.push(unreadable(Some(next), "it is not there".to_owned())),
+                Found::Unreadable(cause, _) => read.unreadable.push(unreadable(cause)),
+                Found::Gone(_) => read.unreadable.push(unreadable("it is not there".to_owned())),
             }
         }
         if let Some(envelope) = recent.pop().or_else(|| page.get(position).cloned()) {

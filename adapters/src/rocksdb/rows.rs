@@ -68,6 +68,17 @@ pub(super) struct ReturnedHead {
 pub(super) struct DeadHead {
     pub(super) subscription: Subscription,
     pub(super) obituary: Obituary,
+    /// What was to be relayed: it waits in the outbox again once it is redriven.
+    pub(super) relay: Option<Relay>,
+}
+
+/// How a publication is to be made elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Relay {
+    /// When it is due, in nanoseconds since 1970.
+    pub(super) due: Option<u64>,
+    /// Nanoseconds of its dedupe window.
+    pub(super) window: u64,
 }
 
 /// What stands before the message of a row in `outbox`.
@@ -75,10 +86,7 @@ pub(super) struct DeadHead {
 pub(super) struct OutboxHead {
     /// When it was put there, in nanoseconds since 1970.
     pub(super) since: u64,
-    /// When it is due, in nanoseconds since 1970.
-    pub(super) due: Option<u64>,
-    /// Nanoseconds of its dedupe window.
-    pub(super) window: u64,
+    pub(super) relay: Relay,
 }
 
 pub(super) fn encode<T: Serialize>(row: &T) -> Vec<u8> {

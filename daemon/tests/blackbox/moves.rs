@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::journal::{Handlers, ROCKSDB, notes, ok, project, stop};
+use crate::journal::{Handlers, ROCKSDB, notes, notes_of, ok, project, stop};
 use crate::support::{Project, eventually};
 
 /// A project with two stores, whose event can be given to either.
@@ -61,4 +61,23 @@ fn what_an_event_leaves_behind_at_its_old_adapter_is_worked_off_by_the_next_daem
     let mut all = eventually("the last two", || Some(handled()).filter(|all| all.len() == 5));
     all.sort_unstable();
     assert_eq!(all, [2, 3, 4, 5, 6], "none twice");
+}
+
+#[test]
+fn an_event_that_moves_while_the_daemon_runs_leaves_its_old_adapter_when_that_is_worked_off() {
+    let project = project(&moving("a")).event("moved", "note('moved', event.payload)\nawait wait_for('go')");
+    let stores = ["a", "b"].map(|name| format!("[adapters.{name}]\ntype = \"rocksdb\"\npath = \".rohas/{name}\"\n"));
+    project.write("config/rohas.toml", &format!("{ROCKSDB}{}", stores.concat()));
+    let _daemon = project.dev();
+    let publish = |n: u32| drop(ok(&project, &["events", "publish", "Moved", &n.to_string()]));
+    (1..=2).for_each(publish);
+    eventually("the first", || (!notes(&project, "moved").is_empty()).then_some(()));
+    project.write("schema/schema.ro", &moving("b"));
+    eventually("the new adapter", || at(&project, "adapters.b").filter(|there| there["declared"] == true));
+    project.write("go", "");
+    publish(3);
+    let mut all = notes_of(&project, "moved", 3);
+    all.sort_unstable_by_key(|note| note[0].as_u64());
+    assert_eq!(all, [json!([1]), json!([2]), json!([3])]);
+    eventually("the end at the old adapter", || at(&project, "adapters.a").filter(|left| left["declared"] == false));
 }

@@ -131,6 +131,33 @@ async fn a_waiting_message_that_cannot_be_read_is_passed_over_and_the_rest_is_ha
 }
 
 #[tokio::test]
+async fn a_block_that_is_damaged_after_it_was_handed_out_costs_only_what_is_read_again() {
+    let directory = directory();
+    let store = RocksDb::open(Options { cache_bytes: 0, ..options(directory.path()) }).unwrap();
+    let consumer = subscribe(&store, "E", "a").await;
+    publish(&store, "E", &["1", "2", "3"]).await;
+    publish(&store, "E", &["4"]).await;
+    let held = take(&consumer, 4).await;
+    let damage = |database: &Database| {
+        let mut batch = WriteBatch::default();
+        database.scan(LOG, (&[], None), |key, _| {
+            database.put(&mut batch, LOG, key, b"nonsense");
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(database.write(batch)?)
+    };
+    store.shared.slot.with(damage).unwrap();
+    assert!(consumer.recall(&[held[1].tag]).await.unwrap().is_empty());
+    for delivery in [&held[0], &held[2]] {
+        consumer.dead_letter(delivery, &obituary()).await.unwrap();
+    }
+    let letters = store.dead_letters(&DeadLetterFilter::default(), 10).await.unwrap();
+    let mut texts: Vec<_> = letters.iter().map(|letter| letter.envelope.data.clone()).collect();
+    texts.sort_unstable();
+    assert_eq!(texts, ["1", "3"]);
+}
+
+#[tokio::test]
 async fn the_lost_end_of_a_damaged_log_is_reported_with_its_times() {
     let directory = directory();
     let disk = Options { durability: Durability::Disk, ..options(directory.path()) };

@@ -237,7 +237,9 @@ async fn what_is_put_into_the_outbox_while_other_things_leave_it_is_counted() {
 async fn what_its_broker_never_takes_is_a_dead_letter_until_it_is_redriven() {
     let directory = directory();
     let store = open(directory.path());
-    let entry = |data: &str| ("nats".to_owned(), publication("E", data));
+    let due = Some(SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 365 * 100));
+    let dedupe = Duration::from_mins(77);
+    let entry = |data: &str| ("nats".to_owned(), Publication { due, dedupe, ..publication("E", data) });
     store.outbox_push(vec![entry("1"), entry("2")]).await.unwrap();
     let texts = async |store: &RocksDb| -> Vec<String> {
         let read = store.outbox_read("nats", 10, usize::MAX).await.unwrap();
@@ -259,6 +261,8 @@ async fn what_its_broker_never_takes_is_a_dead_letter_until_it_is_redriven() {
     assert_eq!(store.redrive(&[letters[0].id]).await.unwrap(), [letters[0].id]);
     tokio::time::timeout(PATIENCE, arrival).await.unwrap();
     assert_eq!(texts(&store).await, ["2", "1"]);
+    let (_, again) = store.outbox_read("nats", 2, usize::MAX).await.unwrap().remove(1);
+    assert_eq!((again.due, again.dedupe), (due, dedupe), "it waits as long as it was to wait");
     assert!(store.dead_letters(&DeadLetterFilter::default(), 10).await.unwrap().is_empty());
     assert_eq!(store.outbox_status().await.unwrap()[0].length, 2);
 }

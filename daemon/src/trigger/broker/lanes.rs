@@ -16,7 +16,7 @@ const WINDOW: usize = 8;
 /// Most bytes that deliveries may have when more is fetched; those that stay behind others have half of them at most.
 const MOST_BYTES: usize = 32 << 20;
 
-/// Most deliveries of which only the tags are kept: 8 MB of them.
+/// Most deliveries of which only the tags and sizes are kept: 16 MB of them.
 const MOST_PARKED: usize = 1_000_000;
 
 /// So many lanes are recalled at once, and so many deliveries of each.
@@ -47,7 +47,20 @@ pub(super) struct Recall {
 struct Lane<T> {
     held: VecDeque<T>,
     /// The rest, which stays behind those.
-    parked: VecDeque<u64>,
+    parked: VecDeque<Parked>,
+}
+
+/// What is kept of a delivery that is not held.
+struct Parked {
+    tag: u64,
+    /// How many bytes it has, as far as that can be said.
+    size: u32,
+}
+
+/// How much may be recalled for one lane.
+struct Share {
+    items: usize,
+    bytes: usize,
 }
 
 /// Deliveries of one subscription that are not finished. `I` is a point in time.
@@ -75,8 +88,6 @@ pub(super) struct Lanes<T, I> {
     behind_bytes: usize,
     /// How many there are besides, by their tags only.
     parked: usize,
-    /// About what those would hold.
-    parked_bytes: usize,
 }
 
 impl<T: Entry> Lane<T> {
@@ -87,11 +98,21 @@ impl<T: Entry> Lane<T> {
         found: &mut Peekable<impl Iterator<Item = T>>,
     ) -> VecDeque<T> {
         let mut recalled = VecDeque::new();
-        while let Some(tag) = asked.next_if(|tag| self.parked.front() == Some(tag)) {
+        while let Some(tag) = asked.next_if(|tag| self.parked.front().is_some_and(|parked| parked.tag == *tag)) {
             self.parked.pop_front();
             recalled.extend(found.next_if(|found| found.tag() == tag));
         }
         recalled
+    }
+
+    /// The first of what is parked that has room in a share: one at least.
+    fn first_parked(&self, Share { items, bytes }: &Share) -> impl Iterator<Item = u64> {
+        let mut size = 0;
+        let fits = move |(index, parked): &(usize, &Parked)| {
+            size += parked.size as usize;
+            *index == 0 || size <= *bytes
+        };
+        self.parked.iter().take(*items).enumerate().take_while(fits).map(|(_, parked)| parked.tag)
     }
 }
 
@@ -116,7 +137,6 @@ impl<T: Entry, I: Ord + Copy> Lanes<T, I> {
             behind: 0,
             behind_bytes: 0,
             parked: 0,
-            parked_bytes: 0,
         }
     }
 
@@ -127,9 +147,9 @@ impl<T: Entry, I: Ord + Copy> Lanes<T, I> {
             let is_full = self.is_full(size, most);
             if let Some(lane) = self.lanes.get_mut(key) {
                 if is_full || !lane.parked.is_empty() {
-                    lane.parked.push_back(delivery.tag());
+                    let size = u32::try_from(size).unwrap_or(u32::MAX);
+                    lane.parked.push_back(Parked { tag: delivery.tag(), size });
                     self.parked += 1;
-                    self.parked_bytes += size;
                 } else {
                     lane.held.push_back(delivery);
                     self.hold(size);
@@ -159,13 +179,22 @@ impl<T: Entry, I: Ord + Copy> Lanes<T, I> {
         if self.recalls.is_empty() {
             return None;
         }
-        let size = (self.parked_bytes / self.parked.max(1)).max(1);
-        let fit = MOST_BYTES.saturating_sub(self.bytes) / size;
-        let lanes = self.recalls.len().min(LANES_AT_ONCE).min(fit.max(1));
-        let fit = (MOST_BYTES / 2).saturating_sub(self.behind_bytes) / size;
-        let each = (fit.min(most.saturating_sub(self.behind)) / lanes).clamp(1, OF_EACH);
+        // The first of each lane may have half of the bytes, as what stays behind others may have the other half.
+        let mut room = (MOST_BYTES / 2).saturating_sub(self.bytes - self.behind_bytes);
+        let has_room = |key: &&Arc<str>| {
+            let first =
+                self.lanes.get(*key).and_then(|lane| lane.parked.front()).map_or(0, |first| first.size as usize);
+            let fits = first <= room;
+            room = room.saturating_sub(first);
+            fits
+        };
+        let lanes = self.recalls.iter().take(LANES_AT_ONCE).take_while(has_room).count().max(1);
+        let share = Share {
+            items: (most.saturating_sub(self.behind) / lanes).clamp(1, OF_EACH),
+            bytes: (MOST_BYTES / 2).saturating_sub(self.behind_bytes) / lanes,
+        };
         let first = self.recalls.iter().take(lanes).filter_map(|key| self.lanes.get(key));
-        Some(Recall { lanes, tags: first.flat_map(|lane| lane.parked.iter().take(each)).copied().collect() })
+        Some(Recall { lanes, tags: first.flat_map(|lane| lane.first_parked(&share)).collect() })
     }
 
     /// Takes what was recalled, in the order of the tags. What is missing is finished.
@@ -178,7 +207,6 @@ impl<T: Entry, I: Ord + Copy> Lanes<T, I> {
             let mut recalled = lane.unpark(&mut asked, &mut found);
             let size: usize = recalled.iter().map(Entry::size).sum();
             self.parked -= before - lane.parked.len();
-            self.parked_bytes = if self.parked == 0 { 0 } else { self.parked_bytes.saturating_sub(size) };
             self.held += recalled.len();
             self.bytes += size;
             if let Some(first) = recalled.pop_front() {
@@ -298,11 +326,11 @@ impl<T: Entry, I: Ord + Copy> Lanes<T, I> {
 
     /// Takes out those of which only the tags are kept.
     pub(super) fn take_parked(&mut self) -> Vec<u64> {
-        let tags = self.lanes.values_mut().flat_map(|lane| lane.parked.drain(..)).collect();
+        let tags = self.lanes.values_mut().flat_map(|lane| lane.parked.drain(..)).map(|parked| parked.tag).collect();
         for key in self.recalls.drain(..) {
             self.lanes.remove(&key);
         }
-        (self.parked, self.parked_bytes) = (0, 0);
+        self.parked = 0;
         tags
     }
 

@@ -171,7 +171,7 @@ fn what_is_parked_makes_room_and_is_recalled_in_its_turn() {
     order.retain(|number| *number != 100);
     assert_eq!(order, (0..100).chain([101]).collect::<Vec<_>>());
     assert_eq!((lanes.held, lanes.bytes, lanes.behind, lanes.behind_bytes), (0, 0, 0, 0));
-    assert_eq!((lanes.parked, lanes.parked_bytes, lanes.lanes.len()), (0, 0, 0));
+    assert_eq!((lanes.parked, lanes.lanes.len()), (0, 0));
 }
 
 #[test]
@@ -185,6 +185,23 @@ fn few_are_recalled_when_there_is_no_room_for_them() {
         Some(Recall { lanes: 2, tags: [(201..206), (11..16)].into_iter().flatten().collect() })
     );
     assert_eq!(lanes.recall(0), Some(Recall { lanes: 2, tags: vec![201, 11] }));
+}
+
+#[test]
+fn large_ones_are_recalled_within_the_bytes_however_small_the_others_are() {
+    const LARGE: usize = 2 << 20;
+    let mut lanes = Lanes::new();
+    (0..100_000).for_each(|number| lanes.push(of("flood", number), 0));
+    for number in 100_000..100_064 {
+        let key = number.to_string();
+        lanes.push(of(&key, number), 0);
+        lanes.push(Item { size: LARGE, ..of(&key, number + 100) }, 0);
+    }
+    let flood = lanes.next(0, 1).unwrap();
+    lanes.wait(9, flood);
+    finish_all(&mut lanes);
+    let recall = lanes.recall(MOST).unwrap();
+    assert_eq!(recall.tags.len(), (MOST_BYTES / 2 - 1) / LARGE, "the one that waits has a byte");
 }
 
 #[test]

@@ -108,8 +108,8 @@ impl Subscriptions {
         }
         let wanted: HashSet<Subscription> = wanted(version).collect();
         for ((broker, subscription), running) in &mut self.running {
-            // It may have come back to where it was.
-            running.left_behind &= app.brokers.name_in(&version.schema, &subscription.event) != *broker;
+            // It may have moved away by this version, or come back to where it was.
+            running.left_behind = app.brokers.name_in(&version.schema, &subscription.event) != *broker;
         }
         self.end(app, |(_, subscription), _| !wanted.contains(subscription)).await;
     }
