@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use rohas_adapters::broker;
 use rohas_telemetry::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,6 +34,8 @@ pub(crate) struct App {
     pub(crate) quarantine: Arc<Semaphore>,
     /// The present version. Swapped by [`App::install`] only.
     site: ArcSwap<Site>,
+    /// Told of each new version once it has taken over.
+    installed: watch::Sender<u64>,
     ready: AtomicBool,
 }
 
@@ -61,6 +63,7 @@ impl App {
         let opened = subscriptions.open(&brokers, &version).await?;
         brokers.assign(&version.schema);
         let messages = usize::try_from(version.settings.websocket.max_in_flight.get()).unwrap_or(usize::MAX);
+        let installed = watch::Sender::new(version.number);
         let app = Arc::new_cyclic(|app| Self {
             brokers,
             telemetry,
@@ -71,6 +74,7 @@ impl App {
             messages: Semaphore::new(messages.min(Semaphore::MAX_PERMITS)),
             quarantine: Arc::new(Semaphore::new(1)),
             site: ArcSwap::from_pointee(Site::new(app, Arc::clone(&version))),
+            installed,
             ready: AtomicBool::new(false),
         });
         app.brokers.relay(&app.tracker, &app.intake);
@@ -94,6 +98,7 @@ impl App {
         self.site.store(Arc::new(Site::new(&Arc::downgrade(self), Arc::clone(&version))));
         self.websockets.close_undeclared(&version);
         subscriptions.follow(self, &version, opened).await;
+        self.installed.send_replace(version.number);
         Ok(())
     }
 
@@ -108,6 +113,11 @@ impl App {
     /// The number of the present version.
     pub(crate) fn version_number(&self) -> u64 {
         self.site.load().version.number
+    }
+
+    /// The number of the present version, and every change of it.
+    pub(crate) fn versions(&self) -> watch::Receiver<u64> {
+        self.installed.subscribe()
     }
 
     /// Everything is bound and loaded.

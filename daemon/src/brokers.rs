@@ -12,6 +12,7 @@ use rohas_adapters::broker::{Broker, Consumer, Error, Publication, Status, Subsc
 use rohas_adapters::memory::{self, Memory};
 use rohas_adapters::rocksdb::{self, RocksDb};
 use rohas_config::schema::Schema;
+use rohas_config::schema::model::snake_case;
 use rohas_config::settings::{self, Adapter, Settings};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
@@ -20,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::control::view::section;
 use crate::outbox::{Backlog, Outbox};
+use crate::trigger::cron;
 
 /// A broker that does not answer somebody who looks is taken for one that is not available after this.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -49,7 +51,8 @@ impl Brokers {
     /// # Errors
     /// When a store does not open; the error names it and the remedy.
     pub(crate) async fn open(root: &Path, settings: &Settings, schema: &Schema) -> Result<Self, OpenError> {
-        let windows = schema.events.values().filter_map(|event| event.dedupe);
+        let crons = (!schema.crons.is_empty()).then_some(cron::DEDUPE);
+        let windows = schema.events.values().filter_map(|event| event.dedupe).chain(crons);
         let dedupe = windows.fold(settings.events.dedupe, Duration::max);
         let mut opened = Opened::default();
         for (name, adapter) in adapters(settings) {
@@ -316,8 +319,10 @@ impl Opened {
 }
 
 fn declares(schema: &Schema, subscription: &Subscription) -> bool {
-    let event = schema.events.get(&*subscription.event);
-    event.is_some_and(|event| event.handlers.iter().any(|handler| **handler == *subscription.handler))
+    let Subscription { event, handler } = subscription;
+    let handlers = schema.events.get(&**event).map(|event| event.handlers.as_slice()).unwrap_or_default();
+    let is_cron = |name: &String| cron::event_name(name) == **event && snake_case(name) == **handler;
+    handlers.iter().any(|declared| **declared == **handler) || schema.crons.keys().any(is_cron)
 }
 
 /// The answer to somebody who looks, or that there was none in time.

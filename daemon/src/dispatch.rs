@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::brokers::Brokers;
-use crate::publish::{self, Cause};
+use crate::publish::{self, Cause, OfNothing};
 use crate::recorder::Recorder;
 use crate::reply::{self, Reply};
 use crate::version::{HandlerRef, Version};
@@ -105,7 +105,11 @@ pub(crate) async fn step<T: Send>(
 ) -> Result<T, Error> {
     let deadline = Instant::now() + work.timeout;
     let incoming = matches!(work.input, Input::Event(_)).then(|| work.body.clone());
-    let silent = matches!(work.input, Input::WebSocket(_));
+    let of_nothing = match work.input {
+        Input::WebSocket(_) => OfNothing::NoEvent,
+        Input::Cron(_) => OfNothing::WhatFits,
+        _ => OfNothing::Something,
+    };
     let invocation = Invocation {
         handler: work.handler.index,
         attempt: work.attempt,
@@ -127,7 +131,7 @@ pub(crate) async fn step<T: Send>(
         hops: work.hops + 1,
         incoming: incoming.as_ref(),
         time: SystemTime::now(),
-        silent,
+        of_nothing,
     };
     let publications = publish::plan(work.version, &completed, work.triggers, &cause)?;
     let reply = (step.read)(completed)?;

@@ -21,6 +21,7 @@ use crate::project::{Project, Sound, Unsound};
 use crate::screen::Screen;
 use crate::signals::Signals;
 use crate::trigger::broker::Subscriptions;
+use crate::trigger::cron;
 use crate::trigger::http::Listener;
 use crate::version::Version;
 use crate::watch::Watcher;
@@ -65,6 +66,8 @@ pub(crate) enum Error {
     Close(#[from] brokers::CloseError),
     #[error(transparent)]
     Broker(#[from] rohas_adapters::broker::Error),
+    #[error(transparent)]
+    Cron(#[from] cron::Error),
     #[error("cannot watch the project")]
     Watch(#[from] notify::Error),
     #[error("cannot set up signals")]
@@ -102,6 +105,7 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Error> {
     if broken && !plan.development {
         return Err(Error::Handlers);
     }
+    let ledger = cron::Ledger::open(&plan.project.root)?;
     let brokers = Brokers::open(&plan.project.root, &settings, &version.schema).await?;
     brokers.retire_undeclared(&version.schema).await?;
     brokers.warn_of_strays().await;
@@ -111,6 +115,7 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Error> {
         .map_err(|(path, source)| Error::Control { path: path.display().to_string(), source })?;
     app.tracker.spawn(control.run(Arc::clone(&app)));
     app.tracker.spawn(listener.run(Arc::clone(&app)));
+    app.tracker.spawn(cron::Service::new(Arc::clone(&app), ledger).run());
     app.open();
     plan.screen.serving(&app.current(), bound);
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rohas_codegen::{File, Stale};
-use rohas_config::project::{self, HandlerDecl, HandlerKind, Language};
+use rohas_config::project::{self, HandlerDecl, Language};
 use rohas_config::schema::{self, Checked, Context, Diagnostic, Schema};
 use rohas_config::settings::{self, Loaded, Overrides, Settings};
 use tokio::task::JoinError;
@@ -130,19 +130,17 @@ impl Sound {
 
     /// The handlers that this version of the daemon runs.
     pub(crate) fn handlers(&self) -> Vec<HandlerDecl> {
-        let runs = |handler: &HandlerDecl| handler.kind != HandlerKind::Cron;
         let language = self.settings.project.language;
         let handlers = project::handlers(&self.schema, language);
-        handlers.into_iter().chain(project::afters(&self.schema, language)).filter(runs).collect()
+        handlers.into_iter().chain(project::afters(&self.schema, language)).collect()
     }
 
     /// What the schema declares and this version of the daemon does not run.
     pub(crate) fn unserved(&self) -> Vec<String> {
-        let crons = self.schema.crons.keys().map(|name| format!("the cron job {name} is not run"));
         let guarded = self.schema.websockets.values().filter(|websocket| !websocket.middlewares.is_empty());
         let websockets = guarded.map(|websocket| {
             format!("the WebSocket {} answers 501, since its middlewares are not run", websocket.name)
         });
-        crons.chain(websockets).collect()
+        websockets.collect()
     }
 }

@@ -39,8 +39,18 @@ pub(crate) struct Cause<'a> {
     pub(crate) incoming: Option<&'a Bytes>,
     /// When it happened, which is when the events did.
     pub(crate) time: SystemTime,
-    /// Whether a handler that returns nothing, and sets no payload, triggers nothing: a WebSocket's does.
-    pub(crate) silent: bool,
+    pub(crate) of_nothing: OfNothing,
+}
+
+/// What the schema's `triggers:` emit for a handler that returns nothing and sets no payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OfNothing {
+    /// `null`, or what was handled; where neither fits, the handler has failed.
+    Something,
+    /// `null` where it fits, else no event: for cron jobs.
+    WhatFits,
+    /// No event: for WebSockets.
+    NoEvent,
 }
 
 /// Why a handler's emits cannot be published. The handler has failed then; nothing is emitted.
@@ -101,11 +111,8 @@ pub(crate) fn plan(
         if completed.emits.iter().any(|emit| *emit.event == **event) {
             continue;
         }
-        if cause.silent && is_nothing(&completed.reply) && !completed.sets.iter().any(|(set, _)| **set == **event) {
-            continue;
-        }
         let route = route(&version.events, event)?;
-        let data = automatic_payload(route, completed, cause.incoming)?;
+        let Some(data) = automatic_payload(route, completed, cause)? else { continue };
         let envelope = envelope(route, data, None, cause, publications.len());
         publications.push(publication(route, envelope, None));
     }
@@ -140,7 +147,7 @@ pub(crate) fn by_hand(
         hops: 0,
         incoming: None,
         time: SystemTime::now(),
-        silent: false,
+        of_nothing: OfNothing::Something,
     };
     let envelope =
         Envelope { id: cause.id, causation: None, ..envelope(route, data, options.key.as_deref(), &cause, 0) };
@@ -179,23 +186,28 @@ fn is_nothing(reply: &Bytes) -> bool {
 }
 
 /// The payload of an event that the schema triggers: `set_payload`'s, else the result as it is when it fits, else its `data`
-/// member. A handler of an event that returns nothing passes on what it was given, if that fits.
-fn automatic_payload(route: &EventRoute, completed: &Completed, incoming: Option<&Bytes>) -> Result<Payload, Error> {
+/// member. A handler of an event that returns nothing passes on what it was given, if that fits. `None` when no event is to be emitted.
+fn automatic_payload(route: &EventRoute, completed: &Completed, cause: &Cause<'_>) -> Result<Option<Payload>, Error> {
     if let Some((_, payload)) = completed.sets.iter().find(|(event, _)| **event == *route.name) {
-        return fit(route, payload);
+        return fit(route, payload).map(Some);
+    }
+    if cause.of_nothing == OfNothing::NoEvent && is_nothing(&completed.reply) {
+        return Ok(None);
     }
     let result = parse(route, &completed.reply)?;
     let faults = match check(route, result.clone()) {
-        Ok(payload) => return Ok(payload),
+        Ok(payload) => return Ok(Some(payload)),
+        Err(_) if result.is_null() && cause.of_nothing == OfNothing::WhatFits => return Ok(None),
         Err(faults) => faults,
     };
-    let fallback = match (&result, incoming) {
+    let fallback = match (&result, cause.incoming) {
         (Value::Null, Some(incoming)) => Some(parse(route, incoming)?),
         (Value::Object(members), _) => members.get("data").cloned(),
         _ => None,
     };
     fallback
         .and_then(|value| check(route, value).ok())
+        .map(Some)
         .ok_or_else(|| Error::ResultMisfit { event: Arc::clone(&route.name), faults })
 }
 

@@ -9,11 +9,22 @@ use std::time::Duration;
 
 use http::StatusCode;
 use rohas_config::project::{HandlerDecl, HandlerKind};
-use rohas_config::schema::model::{Api, Backoff, Event, Method, Schema, Type, WebSocket, snake_case};
+use rohas_config::schema::model::{
+    Api, Backoff, CatchUp, Cron, Event, Method, Overlap, Schema, Type, WebSocket, snake_case,
+};
 use rohas_config::schema::shape::Shape;
+use rohas_config::schema::timing::Timing;
 use rohas_config::settings::Settings;
 use rohas_handlers_host::Host;
 use rohas_handlers_host::load::Report;
+
+use crate::trigger::cron::event_name;
+
+/// Time limit of a cron job that declares none.
+const CRON_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// So many runs of a cron job go on at a time at most, where they may overlap.
+const MOST_OVERLAPPING: usize = 100;
 
 /// One version of a project, ready to serve.
 pub(crate) struct Version {
@@ -24,6 +35,7 @@ pub(crate) struct Version {
     pub(crate) apis: Vec<Arc<ApiRoute>>,
     pub(crate) events: EventRoutes,
     pub(crate) websockets: WebSocketRoutes,
+    pub(crate) crons: CronRoutes,
     pub(crate) handlers: Vec<HandlerDecl>,
     pub(crate) host: Arc<dyn Host>,
     pub(crate) development: bool,
@@ -110,6 +122,25 @@ pub(crate) type WebSocketRoutes = HashMap<Arc<str>, Arc<WebSocketRoute>>;
 /// All events by name.
 pub(crate) type EventRoutes = HashMap<Arc<str>, Arc<EventRoute>>;
 
+/// What is needed to fire and run one cron job.
+pub(crate) struct CronRoute {
+    pub(crate) name: Arc<str>,
+    /// Name of the event that a firing is.
+    pub(crate) event: Arc<str>,
+    pub(crate) handler: HandlerRef,
+    pub(crate) schedule: Arc<str>,
+    pub(crate) timezone: Option<Arc<str>>,
+    pub(crate) timing: Timing,
+    pub(crate) jitter: Duration,
+    pub(crate) overlap: Overlap,
+    pub(crate) catch_up: CatchUp,
+    pub(crate) triggers: Vec<Arc<str>>,
+    pub(crate) delivery: DeliveryRules,
+}
+
+/// All cron jobs by the names of the events that their firings are.
+pub(crate) type CronRoutes = HashMap<Arc<str>, Arc<CronRoute>>;
+
 /// How an event is delivered to each of its handlers.
 #[derive(Debug, Clone)]
 pub(crate) struct DeliveryRules {
@@ -142,6 +173,7 @@ impl Version {
             apis: apis.collect(),
             events: event_routes(&settings, &schema, &handlers),
             websockets: websockets.map(|route| (Arc::clone(&route.name), Arc::new(route))).collect(),
+            crons: cron_routes(&settings, &schema, &table),
             settings: Arc::clone(&settings),
             schema: Arc::clone(&schema),
             handlers,
@@ -159,6 +191,14 @@ pub(crate) fn event_routes(settings: &Settings, schema: &Schema, handlers: &[Han
         (Arc::clone(&route.name), Arc::new(route))
     };
     schema.events.values().map(route).collect()
+}
+
+fn cron_routes(settings: &Settings, schema: &Schema, table: &HandlerTable<'_>) -> CronRoutes {
+    let route = |cron| {
+        let route = cron_route(settings, cron, table)?;
+        Some((Arc::clone(&route.event), Arc::new(route)))
+    };
+    schema.crons.values().filter_map(route).collect()
 }
 
 struct HandlerTable<'a>(HashMap<(HandlerKind, &'a str, &'a str), HandlerRef>);
@@ -257,6 +297,42 @@ fn event_route(schema: &Schema, settings: &Settings, event: &Event, table: &Hand
         triggers: names(&event.triggers),
         delivery: delivery_rules(settings, event),
         version: event.version,
+    }
+}
+
+fn cron_route(settings: &Settings, cron: &Cron, table: &HandlerTable<'_>) -> Option<CronRoute> {
+    let timing = Timing::parse(&cron.schedule, cron.timezone.as_deref());
+    Some(CronRoute {
+        name: cron.name.as_str().into(),
+        event: event_name(&cron.name).into(),
+        handler: table.only(HandlerKind::Cron, &cron.name)?,
+        schedule: cron.schedule.as_str().into(),
+        timezone: cron.timezone.as_deref().map(Into::into),
+        timing: timing.expect("the checker has read schedule and time zone"),
+        jitter: cron.jitter.unwrap_or_default(),
+        overlap: cron.overlap,
+        catch_up: cron.catch_up,
+        triggers: names(&cron.triggers),
+        delivery: DeliveryRules {
+            attempts: 1,
+            timeout: cron.timeout.unwrap_or(CRON_TIMEOUT),
+            concurrency: if cron.overlap == Overlap::Allow { MOST_OVERLAPPING } else { 1 },
+            ..default_rules(settings)
+        },
+    })
+}
+
+fn default_rules(settings: &Settings) -> DeliveryRules {
+    let defaults = &settings.events;
+    DeliveryRules {
+        attempts: defaults.attempts.get(),
+        backoff: defaults.backoff,
+        delay: defaults.delay,
+        max_delay: defaults.max_delay,
+        timeout: defaults.timeout,
+        concurrency: usize::try_from(defaults.concurrency.get()).unwrap_or(usize::MAX),
+        buffer_size: usize::try_from(settings.adapter.buffer_size().get()).unwrap_or(usize::MAX),
+        dedupe: defaults.dedupe,
     }
 }
 

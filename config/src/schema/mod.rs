@@ -2,7 +2,7 @@
 //!
 //! `source` finds and holds files, `lexer` and `parser` turn them into syntax, `checker` turns syntax into a
 //! [`Schema`] that cannot be wrong, `diagnostic` says what was wrong, `format` prints canonical source,
-//! `shape` checks JSON values against a declared type.
+//! `shape` checks JSON values against a declared type, `timing` says when a cron job is due.
 
 mod checker;
 pub mod diagnostic;
@@ -14,6 +14,7 @@ pub mod shape;
 pub mod source;
 mod suggest;
 mod syntax;
+pub mod timing;
 
 use std::path::Path;
 

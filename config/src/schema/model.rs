@@ -380,6 +380,9 @@ pub struct Cron {
     pub schedule: String,
     /// `timezone:`, an IANA name; UTC when missing.
     pub timezone: Option<String>,
+    /// `jitter:`, by how much at most a run begins later than the schedule says; none when missing.
+    #[serde(serialize_with = "duration_ms")]
+    pub jitter: Option<Duration>,
     /// `overlap:`
     pub overlap: Overlap,
     /// `catchUp:`

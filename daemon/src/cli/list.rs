@@ -1,6 +1,6 @@
 //! `rohas list-handlers` and `rohas list-events`: what does the schema declare?
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rohas_config::schema::Schema;
@@ -20,7 +20,16 @@ pub(super) struct Arguments {
 }
 
 fn schema(common: &Common, arguments: &Arguments) -> Result<Schema, Failure> {
-    let project = common.project(arguments.path.as_deref(), environment::overrides())?;
+    schema_at(common, arguments.path.as_deref())
+}
+
+/// What the project declares.
+pub(super) fn declared(common: &Common) -> Result<Schema, Failure> {
+    schema_at(common, None)
+}
+
+fn schema_at(common: &Common, path: Option<&Path>) -> Result<Schema, Failure> {
+    let project = common.project(path, environment::overrides())?;
     let sources = rohas_config::schema::load(&project.root, &project.schema)?;
     let checked = rohas_config::schema::check(&sources, &rohas_config::schema::Context::default());
     checked.schema.ok_or_else(|| {

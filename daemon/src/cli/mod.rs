@@ -17,6 +17,7 @@ macro_rules! out {
 mod codegen;
 mod completions;
 mod config;
+mod cron;
 mod daemon;
 mod desk;
 mod dlq;
@@ -98,6 +99,9 @@ enum Command {
     /// Look at how far each handler is with its events, pause and resume it
     #[command(subcommand)]
     Subscriptions(subscriptions::Command),
+    /// Look at cron jobs, run one now
+    #[command(subcommand)]
+    Cron(cron::Command),
     /// Look at what was recorded
     #[command(subcommand)]
     Traces(traces::Command),
@@ -158,6 +162,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Events(command) => events::run(common, command),
         Command::Dlq(command) => dlq::run(common, command),
         Command::Subscriptions(command) => subscriptions::run(common, command),
+        Command::Cron(command) => cron::run(common, command),
         Command::Traces(command) => traces::run(common, command),
         Command::Config(command) => config::run(common, &command),
         Command::Doctor(arguments) => doctor::run(common, &arguments),

@@ -1,5 +1,6 @@
 //! `rohas traces`: what happened, newest first, and one trace as a tree.
 
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -94,7 +95,8 @@ fn style() -> render::Style {
     render::Style::local(environment::color(&std::io::stdout()))
 }
 
-fn list(common: &Common, query: TraceQuery) -> Result<Listing, Failure> {
+/// The newest entries of a query, asked of the daemon, or read while none runs.
+pub(super) fn list(common: &Common, query: TraceQuery) -> Result<Listing, Failure> {
     let root = common.root()?;
     let asked = block_on(async {
         match Client::connect(&root).await? {
@@ -123,10 +125,19 @@ fn show(common: &Common, id: &str) -> Result<Tree, Failure> {
     Ok(store.trace(store.find(id)?)?)
 }
 
+/// Whether anything was ever recorded.
+pub(super) fn any(common: &Common) -> Result<bool, Failure> {
+    Ok(directory(common)?.is_dir())
+}
+
 /// Without a daemon the store itself is read.
 fn store(common: &Common) -> Result<Store, Failure> {
+    Ok(Store::open_read_only(directory(common)?)?)
+}
+
+fn directory(common: &Common) -> Result<PathBuf, Failure> {
     let root = common.root()?;
     let loaded = Settings::load(&root, &environment::overrides())
         .map_err(|error| Failure::Invalid(Unsound::Settings(error).render(environment::color(&std::io::stderr()))))?;
-    Ok(Store::open_read_only(loaded.settings.telemetry.directory(&root))?)
+    Ok(loaded.settings.telemetry.directory(&root))
 }

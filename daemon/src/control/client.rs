@@ -83,6 +83,11 @@ impl Client {
         self.call(Method::POST, &path, payload).await
     }
 
+    /// Runs a cron job now.
+    pub(crate) async fn run_cron(&mut self, job: &str) -> Result<Published, Error> {
+        self.call(Method::POST, &format!("/cron/{}/run", encoded(job)), Bytes::new()).await
+    }
+
     pub(crate) async fn traces(&mut self, query: &TraceQuery) -> Result<rohas_telemetry::Listing, Error> {
         self.call(Method::POST, "/traces", serde_json::to_vec(query)?.into()).await
     }

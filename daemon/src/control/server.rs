@@ -27,6 +27,7 @@ use crate::control::requests::{
 use crate::control::view::Seen;
 use crate::control::{self, PublishOptions, Status, TraceQuery};
 use crate::publish::{self, ByHand};
+use crate::trigger::cron;
 use crate::trigger::http::{ACCEPT_PAUSE, ErrorBody};
 
 /// How long an event published by hand waits for room. It stands in line with what requests emit: the room that is kept for handlers is theirs.
@@ -72,6 +73,7 @@ impl Socket {
         let router = Router::new()
             .route("/status", get(status))
             .route("/events/{event}", post(publish_event))
+            .route("/cron/{job}/run", post(run_cron))
             .route(Watch::PATH, post(tail))
             .route(Subscriptions::PATH, post(answer::<Subscriptions>))
             .route(Pause::PATH, post(answer::<Pause>))
@@ -222,6 +224,22 @@ async fn publish_event(
     }
     recorder.finish(&app.telemetry);
     axum::Json(published).into_response()
+}
+
+async fn run_cron(State(context): State<Context>, PathParam(job): PathParam<String>) -> Response {
+    let app = &context.app;
+    let version = app.current();
+    let Some(cron) = version.crons.values().find(|cron| *cron.name == *job) else {
+        let mut known: Vec<&str> = version.crons.values().map(|cron| &*cron.name).collect();
+        known.sort_unstable();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let text = format!("there is no cron job {job}; the schema declares {known}");
+        return ErrorBody::new(StatusCode::NOT_FOUND, "unknown_job", text).into_response();
+    };
+    match cron::fire_now(&app.brokers, cron).await {
+        Ok(published) => axum::Json(published).into_response(),
+        Err(error) => ErrorBody::new(StatusCode::SERVICE_UNAVAILABLE, "too_busy", error.to_string()).into_response(),
+    }
 }
 
 async fn traces(State(context): State<Context>, body: Bytes) -> Response {

@@ -5,6 +5,7 @@ mod cli;
 mod cli_daemon;
 mod cli_schema;
 mod crash;
+mod cron;
 mod disk;
 mod dlq;
 mod drain;

@@ -1,6 +1,5 @@
 //! Which job does a `cron` declare, and when is it due?
 
-use croner::parser::{CronParser, Seconds, Year};
 use jiff::{
     civil::{self, date},
     tz::{TimeZone, db},
@@ -14,10 +13,11 @@ use crate::{
         model::{CatchUp, Cron, Overlap},
         suggest::did_you_mean,
         syntax::Entry,
+        timing,
     },
 };
 
-const KNOWN: [&str; 6] = ["schedule", "timezone", "overlap", "catchUp", "timeout", "triggers"];
+const KNOWN: [&str; 7] = ["schedule", "timezone", "jitter", "overlap", "catchUp", "timeout", "triggers"];
 
 const OVERLAP: [(&str, Overlap); 3] = [("skip", Overlap::Skip), ("queue", Overlap::Queue), ("allow", Overlap::Allow)];
 
@@ -36,6 +36,7 @@ impl Checker<'_> {
         let schedule = self.required(decl, given.get("schedule"), ("schedule", "\"0 2 * * *\""));
         let schedule = schedule.and_then(|entry| self.schedule(decl, entry));
         let timezone = given.get("timezone").and_then(|entry| self.timezone(decl, entry));
+        let jitter = given.get("jitter").and_then(|entry| self.duration(decl, entry));
         let overlap = given.get("overlap").and_then(|entry| self.choice(decl, entry, &OVERLAP));
         let catch_up = given.get("catchUp").and_then(|entry| self.choice(decl, entry, &CATCH_UP));
         let timeout = given.get("timeout").and_then(|entry| self.duration(decl, entry));
@@ -48,6 +49,7 @@ impl Checker<'_> {
             doc: decl.node.doc.clone(),
             schedule: schedule.unwrap_or_default(),
             timezone,
+            jitter,
             overlap: overlap.unwrap_or_default(),
             catch_up: catch_up.unwrap_or_default(),
             timeout,
@@ -96,8 +98,7 @@ fn misread(text: &str) -> Option<(String, String)> {
         let fields = if fields == 1 { "1 field".to_owned() } else { format!("{fields} fields") };
         return Some((format!("it has {fields}"), FIELDS.to_owned()));
     }
-    let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-    let reason = match parser.parse(trimmed) {
+    let reason = match timing::parse(trimmed) {
         Ok(schedule) if schedule.find_next_occurrence(&BEFORE_A_LEAP_DAY, false).is_err() => {
             let help = "no month has such a day; change the day or the month";
             return Some(("it is never due".to_owned(), help.to_owned()));

@@ -14,7 +14,8 @@ use crate::app::App;
 use crate::dispatch::{self, Room, Work};
 use crate::recorder::Recorder;
 use crate::trigger::broker::message::Message;
-use crate::version::{DeliveryRules, EventRoute, HandlerRef, Version};
+use crate::trigger::cron;
+use crate::version::{CronRoute, DeliveryRules, EventRoute, HandlerRef, Version};
 
 /// Runs messages. There is one for the daemon and one for tests of the consumer's loop.
 pub(super) trait Runner: Send {
@@ -91,8 +92,13 @@ impl Current {
 pub(super) struct Route {
     app: Arc<App>,
     version: Arc<Version>,
-    event: Arc<EventRoute>,
-    handler: HandlerRef,
+    target: Target,
+}
+
+/// Who is to have the messages.
+enum Target {
+    Event { event: Arc<EventRoute>, handler: HandlerRef },
+    Cron(Arc<CronRoute>),
 }
 
 impl Runner for Current {
@@ -102,16 +108,15 @@ impl Runner for Current {
         let version = self.app.version_number();
         if version != self.version {
             self.version = version;
-            self.rules = self.route().map(|route| route.event.delivery.clone());
+            self.rules = self.route().map(|route| route.target.rules().clone());
         }
         self.rules.as_ref()
     }
 
     fn route(&self) -> Option<Arc<Route>> {
         let version = self.app.current();
-        let event = Arc::clone(version.events.get(&self.subscription.event)?);
-        let handler = event.handlers.iter().find(|handler| handler.name == self.subscription.handler)?.clone();
-        Some(Arc::new(Route { app: Arc::clone(&self.app), version, event, handler }))
+        let target = Target::find(&version, &self.subscription)?;
+        Some(Arc::new(Route { app: Arc::clone(&self.app), version, target }))
     }
 
     fn quarantine(&self) -> Arc<Semaphore> {
@@ -125,22 +130,48 @@ impl Runner for Current {
     }
 }
 
+impl Target {
+    fn find(version: &Version, subscription: &Subscription) -> Option<Self> {
+        if let Some(cron) = version.crons.get(&subscription.event) {
+            return Some(Self::Cron(Arc::clone(cron)));
+        }
+        let event = Arc::clone(version.events.get(&subscription.event)?);
+        let handler = event.handlers.iter().find(|handler| handler.name == subscription.handler)?.clone();
+        Some(Self::Event { event, handler })
+    }
+
+    fn rules(&self) -> &DeliveryRules {
+        match self {
+            Self::Event { event, .. } => &event.delivery,
+            Self::Cron(cron) => &cron.delivery,
+        }
+    }
+}
+
 impl Route {
     async fn attempt(&self, message: &Message) -> Result<(), Fault> {
+        match &self.target {
+            Target::Event { event, handler } => self.deliver(message, event, handler).await,
+            // In a box of its own, or each delivery would have room for it.
+            Target::Cron(cron) => Ok(Box::pin(cron::run(&self.app, &self.version, cron, &message.delivery)).await?),
+        }
+    }
+
+    async fn deliver(&self, message: &Message, event: &EventRoute, handler: &HandlerRef) -> Result<(), Fault> {
         let envelope = &message.delivery.envelope;
-        let mut recorder = Recorder::begin(Kind::Delivery, &self.event.name, envelope.trace);
+        let mut recorder = Recorder::begin(Kind::Delivery, &event.name, envelope.trace);
         let attempt = message.trial.runs() + 1;
         recorder.attempt(attempt, envelope.id);
         let work = Work {
             version: &self.version,
-            handler: &self.handler,
-            triggers: &self.event.triggers,
+            handler,
+            triggers: &event.triggers,
             cause: envelope.id,
             hops: envelope.hops,
             attempt,
             // One that kills every worker would take those that run beside it along, again and again.
             alone: message.quarantine.is_some(),
-            timeout: self.event.delivery.timeout,
+            timeout: event.delivery.timeout,
             input: Input::Event(EventInput {
                 id: envelope.id,
                 time: envelope.time,

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::brokers::{Brokers, Gathered};
 use crate::trigger::broker::attempt::Current;
 use crate::trigger::broker::consumer;
-use crate::version::{EventRoute, HandlerRef, Version};
+use crate::version::{HandlerRef, Version};
 
 /// Between two looks at what events have left behind at other brokers.
 const LOOK: Duration = Duration::from_secs(1);
@@ -145,7 +145,11 @@ impl Subscriptions {
 }
 
 fn wanted(version: &Version) -> impl Iterator<Item = Subscription> {
-    version.events.values().flat_map(|event| event.handlers.iter().map(|handler| subscription(event, handler)))
+    let events = version
+        .events
+        .values()
+        .flat_map(|event| event.handlers.iter().map(|handler| subscription(&event.name, handler)));
+    events.chain(version.crons.values().map(|cron| subscription(&cron.event, &cron.handler)))
 }
 
 /// A subscription that cannot be retired fills up without being consumed, which is for people to know; nothing else depends on it.
@@ -155,6 +159,6 @@ async fn retire(brokers: &Brokers, (broker, subscription): &Place) {
     }
 }
 
-fn subscription(event: &EventRoute, handler: &HandlerRef) -> Subscription {
-    Subscription { event: Arc::clone(&event.name), handler: Arc::clone(&handler.name) }
+fn subscription(event: &Arc<str>, handler: &HandlerRef) -> Subscription {
+    Subscription { event: Arc::clone(event), handler: Arc::clone(&handler.name) }
 }

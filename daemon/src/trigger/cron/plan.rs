@@ -1,0 +1,128 @@
+//! Which firings follow from a schedule, what was decided before, and the time? Without a clock, a broker or a file.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rohas_config::schema::model::{CatchUp, Overlap};
+use rohas_config::schema::timing::Timing;
+use uuid::Uuid;
+
+/// A firing that is later than this was missed, and what happens to it is for `catchUp` to say.
+pub(super) const PUNCTUAL: Duration = Duration::from_secs(60);
+
+/// So many missed firings are caught up at most, the latest ones.
+pub(super) const MOST_CAUGHT_UP: usize = 100;
+
+/// So many firings of a job wait or run at most; one that is due then is left out.
+pub(super) const MOST_UNFINISHED: usize = 100;
+
+/// What is to be known of a job.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Job<'a> {
+    pub(super) name: &'a str,
+    pub(super) timing: &'a Timing,
+    pub(super) jitter: Duration,
+    pub(super) overlap: Overlap,
+    pub(super) catch_up: CatchUp,
+}
+
+/// How things stand when it is planned.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) now: Timestamp,
+    /// Since when this process looks at the clock: what was due before was missed.
+    pub(super) since: Timestamp,
+    /// Up to and including this one, all slots of the job have been decided.
+    pub(super) decided: Timestamp,
+    /// Firings of the job that wait or run.
+    pub(super) unfinished: usize,
+}
+
+/// What follows.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// Slots to fire, in order.
+    pub(super) fire: Vec<Timestamp>,
+    /// Slots that are left out because of what still runs or waits.
+    pub(super) left_out: Vec<Timestamp>,
+    /// The last slot that is decided now, if there is one.
+    pub(super) decided: Option<Timestamp>,
+}
+
+impl Job<'_> {
+    /// When something is to be decided again.
+    pub(super) fn next_due(&self, decided: Timestamp) -> Option<Timestamp> {
+        let slot = self.timing.next_after(decided)?;
+        self.due(slot)
+    }
+
+    /// Decides about all slots that are due.
+    pub(super) fn plan(&self, moment: &Moment) -> Plan {
+        let slots = self.due_slots(moment);
+        let mut plan = Plan { decided: slots.back().copied(), ..Plan::default() };
+        let is_missed = |slot: &Timestamp| {
+            let due = self.due(*slot).unwrap_or(*slot);
+            due <= moment.since || moment.now.duration_since(due).unsigned_abs() > PUNCTUAL
+        };
+        let wanted: Vec<Timestamp> = match self.catch_up {
+            CatchUp::None => slots.back().filter(|slot| !is_missed(slot)).copied().into_iter().collect(),
+            CatchUp::Latest => slots.back().copied().into_iter().collect(),
+            CatchUp::All => slots.into(),
+        };
+        for slot in wanted {
+            let unfinished = moment.unfinished + plan.fire.len();
+            let most = if self.overlap == Overlap::Skip && !is_missed(&slot) { 1 } else { MOST_UNFINISHED };
+            if unfinished < most { plan.fire.push(slot) } else { plan.left_out.push(slot) }
+        }
+        plan
+    }
+
+    /// The last slots that are due and not decided, in order.
+    fn due_slots(&self, moment: &Moment) -> VecDeque<Timestamp> {
+        let mut span = PUNCTUAL;
+        loop {
+            // A job that is due each second may have been due millions of times: from the present backwards, no further than needed.
+            let start = moment.now.checked_sub(span + self.jitter).unwrap_or(Timestamp::MIN).max(moment.decided);
+            let slots = self.due_between(start, moment.now);
+            if start == moment.decided || slots.len() >= MOST_CAUGHT_UP {
+                return slots;
+            }
+            span *= 4;
+        }
+    }
+
+    fn due_between(&self, start: Timestamp, now: Timestamp) -> VecDeque<Timestamp> {
+        let mut slots = VecDeque::new();
+        for slot in self.timing.times_after(start) {
+            if slot > now || self.due(slot).is_none_or(|due| due > now) {
+                break;
+            }
+            if slots.len() == MOST_CAUGHT_UP {
+                slots.pop_front();
+            }
+            slots.push_back(slot);
+        }
+        slots
+    }
+
+    /// When a slot is due: later than the slot by a part of the jitter that follows from job and slot, the same in every process.
+    fn due(&self, slot: Timestamp) -> Option<Timestamp> {
+        let most = u64::try_from(self.jitter.as_millis()).unwrap_or(u64::MAX);
+        if most == 0 {
+            return Some(slot);
+        }
+        let (high, low) = firing_id(self.name, slot).as_u64_pair();
+        slot.checked_add(Duration::from_millis((high ^ low) % most)).ok()
+    }
+}
+
+/// The id of the firing of a job at a slot, the same in every process.
+pub(super) fn firing_id(job: &str, slot: Timestamp) -> Uuid {
+    let job = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("rohas cron\n{job}").as_bytes());
+    Uuid::new_v5(&job, slot.as_second().to_string().as_bytes())
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,143 @@
+//! Who fires? One task that decides about all jobs of the current version whenever one of them is due, and after each reload.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use rohas_adapters::broker::{self, Status};
+use tokio::task::spawn_blocking;
+
+use crate::app::App;
+use crate::brokers::patiently;
+use crate::trigger::cron::clock::Clock;
+use crate::trigger::cron::firing::publication;
+use crate::trigger::cron::ledger::Ledger;
+use crate::trigger::cron::plan::{Job, Moment, firing_id};
+use crate::version::{CronRoute, Version};
+
+/// What a broker could not take, or a disk, is tried again after this.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Fires what is due.
+pub(crate) struct Service {
+    app: Arc<App>,
+    ledger: Ledger,
+    clock: Clock,
+    /// Since when it looks at the clock.
+    since: Timestamp,
+}
+
+impl Service {
+    pub(crate) fn new(app: Arc<App>, ledger: Ledger) -> Self {
+        Self { app, ledger, clock: Clock::default(), since: Timestamp::now() }
+    }
+
+    /// Fires until the daemon drains.
+    pub(crate) async fn run(mut self) {
+        let mut versions = self.app.versions();
+        let intake = self.app.intake.clone();
+        loop {
+            versions.mark_unchanged();
+            let version = self.app.current();
+            let next = self.turn(&version).await;
+            // What waits must not keep a version alive.
+            drop(version);
+            tokio::select! {
+                () = intake.cancelled() => break,
+                changed = versions.changed() => if changed.is_err() { break },
+                () = self.clock.wait(next) => {}
+            }
+        }
+        self.clock.close().await;
+    }
+
+    /// Decides about everything that is due and says when to look again.
+    async fn turn(&mut self, version: &Version) -> Option<Timestamp> {
+        let now = Timestamp::now();
+        self.ledger.retain(|job| version.crons.values().any(|cron| *cron.name == *job));
+        let mut statuses = None;
+        let mut next: Option<Timestamp> = None;
+        for cron in version.crons.values() {
+            let due = match self.decide(cron, now, &mut statuses).await {
+                Ok(due) => due,
+                Err(error) => {
+                    tracing::error!(job = %cron.name, %error, "a cron job could not be fired; it is tried again");
+                    now.checked_add(PAUSE).ok()
+                }
+            };
+            next = [next, due].into_iter().flatten().min();
+        }
+        if self.save().await { next } else { [next, now.checked_add(PAUSE).ok()].into_iter().flatten().min() }
+    }
+
+    /// Decides about one job and says when it is due again.
+    async fn decide(
+        &mut self,
+        cron: &CronRoute,
+        now: Timestamp,
+        statuses: &mut Option<Vec<Status>>,
+    ) -> Result<Option<Timestamp>, broker::Error> {
+        let job = Job {
+            name: &cron.name,
+            timing: &cron.timing,
+            jitter: cron.jitter,
+            overlap: cron.overlap,
+            catch_up: cron.catch_up,
+        };
+        let decided = self.ledger.decided(&cron.name, &cron.schedule, cron.timezone.as_deref(), now);
+        match job.next_due(decided) {
+            Some(due) if due <= now => {}
+            next => return Ok(next),
+        }
+        let unfinished = self.unfinished(cron, statuses).await?;
+        let plan = job.plan(&Moment { now, since: self.since, decided, unfinished });
+        for slot in plan.left_out {
+            tracing::warn!(job = %cron.name, %slot, unfinished, "a cron job is still busy; this firing is left out");
+        }
+        let broker = self.app.brokers.named(self.app.brokers.name(&cron.event));
+        for slot in plan.fire {
+            let firing = publication(cron, firing_id(&cron.name, slot), SystemTime::from(slot));
+            patiently(broker.try_publish(vec![firing])).await?;
+            // What follows may fail, and is then decided again without this one.
+            self.ledger.decide(&cron.name, slot);
+        }
+        let decided = plan.decided.unwrap_or(decided);
+        self.ledger.decide(&cron.name, decided);
+        Ok(job.next_due(decided))
+    }
+
+    /// How many firings of a job wait or run. The broker knows, also of those that were under way when an earlier daemon was killed.
+    async fn unfinished(&self, cron: &CronRoute, statuses: &mut Option<Vec<Status>>) -> Result<usize, broker::Error> {
+        let statuses = match statuses {
+            Some(statuses) => statuses,
+            None => {
+                let broker = self.app.brokers.named(self.app.brokers.name(&cron.event));
+                statuses.insert(patiently(broker.status()).await?)
+            }
+        };
+        let own = statuses
+            .iter()
+            .find(|status| status.subscription.event == cron.event && status.subscription.handler == cron.handler.name);
+        let unfinished = own.map_or(0, |status| status.waiting + status.delayed + status.in_flight);
+        Ok(usize::try_from(unfinished).unwrap_or(usize::MAX))
+    }
+
+    /// Writes down what was decided, after it was published: a daemon that is killed in between fires again, under the same id.
+    async fn save(&mut self) -> bool {
+        let Some(draft) = self.ledger.unsaved() else { return true };
+        match spawn_blocking(move || draft.save()).await {
+            Ok(Ok(())) => {
+                self.ledger.saved();
+                true
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "which cron jobs have fired could not be written down; it is tried again");
+                false
+            }
+            Err(error) => {
+                tracing::error!(%error, "which cron jobs have fired could not be written down; it is tried again");
+                false
+            }
+        }
+    }
+}
