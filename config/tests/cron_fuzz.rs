@@ -1,5 +1,5 @@
 //! Does any schedule make the calendar panic, hang or go backwards? For `ROHAS_FUZZ_SECONDS` (2 without it).
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests")]
 
 use std::time::{Duration, Instant};
 

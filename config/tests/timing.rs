@@ -1,5 +1,4 @@
 //! Are cron jobs due when the clock is changed as they should be? Against a table made with another language's time zones.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use jiff::Timestamp;
 use rohas_config::schema::timing::Timing;
