@@ -128,19 +128,10 @@ impl Sound {
         if stale.is_empty() { Ok(()) } else { Err(Unsound::Stale(stale)) }
     }
 
-    /// The handlers that this version of the daemon runs.
+    /// Everything that is loaded: handlers, middlewares, and what may run after those.
     pub(crate) fn handlers(&self) -> Vec<HandlerDecl> {
         let language = self.settings.project.language;
         let handlers = project::handlers(&self.schema, language);
         handlers.into_iter().chain(project::afters(&self.schema, language)).collect()
-    }
-
-    /// What the schema declares and this version of the daemon does not run.
-    pub(crate) fn unserved(&self) -> Vec<String> {
-        let guarded = self.schema.websockets.values().filter(|websocket| !websocket.middlewares.is_empty());
-        let websockets = guarded.map(|websocket| {
-            format!("the WebSocket {} answers 501, since its middlewares are not run", websocket.name)
-        });
-        websockets.collect()
     }
 }

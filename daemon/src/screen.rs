@@ -65,9 +65,6 @@ impl Screen {
     }
 
     pub(crate) fn warnings(self, sound: &Sound) {
-        for text in sound.unserved() {
-            tracing::warn!("not in this version of rohas: {text}");
-        }
         if self.development && !sound.warnings.is_empty() {
             show(&diagnostic::render(&sound.warnings, self.color));
             return;

@@ -105,8 +105,7 @@ pub(crate) struct WebSocketRoute {
     pub(crate) triggers: Vec<Arc<str>>,
     /// Whether what `on_message` handlers return goes to all clients.
     pub(crate) broadcast: bool,
-    /// Names of middlewares, which this version of the daemon cannot run.
-    pub(crate) middlewares: Vec<String>,
+    pub(crate) middlewares: Vec<MiddlewareRef>,
 }
 
 /// What a WebSocket's records are called.
@@ -167,7 +166,7 @@ impl Version {
         let (settings, schema) = project;
         let table = HandlerTable::new(&handlers, &host.report());
         let apis = schema.apis.values().filter_map(|api| api_route(&schema, &settings, api, &table)).map(Arc::new);
-        let websockets = schema.websockets.values().map(|websocket| websocket_route(&schema, websocket, &table));
+        let websockets = schema.websockets.values().filter_map(|websocket| websocket_route(&schema, websocket, &table));
         Self {
             number,
             apis: apis.collect(),
@@ -265,9 +264,9 @@ fn api_route(schema: &Schema, settings: &Settings, api: &Api, table: &HandlerTab
     })
 }
 
-fn websocket_route(schema: &Schema, websocket: &WebSocket, table: &HandlerTable<'_>) -> WebSocketRoute {
+fn websocket_route(schema: &Schema, websocket: &WebSocket, table: &HandlerTable<'_>) -> Option<WebSocketRoute> {
     let name = &websocket.name;
-    WebSocketRoute {
+    Some(WebSocketRoute {
         titles: Titles {
             connect: format!("{name} (connect)").into(),
             message: format!("{name} (message)").into(),
@@ -282,9 +281,9 @@ fn websocket_route(schema: &Schema, websocket: &WebSocket, table: &HandlerTable<
         on_disconnect: table.websocket(name, &websocket.on_disconnect),
         triggers: names(&websocket.triggers),
         broadcast: websocket.broadcast,
-        middlewares: websocket.middlewares.clone(),
+        middlewares: table.middlewares(&websocket.middlewares)?,
         name: name.as_str().into(),
-    }
+    })
 }
 
 fn event_route(schema: &Schema, settings: &Settings, event: &Event, table: &HandlerTable<'_>) -> EventRoute {

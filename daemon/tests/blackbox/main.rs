@@ -33,3 +33,4 @@ mod traces;
 mod websocket;
 mod websocket_connections;
 mod websocket_messages;
+mod websocket_middlewares;

@@ -138,7 +138,8 @@ fn record(project: &Project, response: &Response) -> Value {
     })
 }
 
-fn steps(record: &Value) -> Vec<String> {
+/// The steps of a record, in order.
+pub(crate) fn steps(record: &Value) -> Vec<String> {
     let spans = record["spans"].as_array().unwrap().iter();
     let named = spans.map(|span| match span["name"].as_str() {
         Some(name) => format!("{}:{name}", span["phase"].as_str().unwrap()),

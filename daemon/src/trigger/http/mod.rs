@@ -11,6 +11,6 @@ mod request;
 mod routes;
 
 pub(crate) use accept::{ACCEPT_PAUSE, ClientAddress, Listener, into_socket};
-pub(crate) use reply::ErrorBody;
+pub(crate) use reply::{ErrorBody, of_handler};
 pub(crate) use request::parse_query;
 pub(crate) use routes::{REQUEST_ID, Site, request_id, trace_of};

@@ -187,7 +187,7 @@ pub(super) fn json(status: StatusCode, body: Body) -> Response {
 }
 
 /// The answer of a handler that returned. `declared` is the api's `status:`.
-pub(super) fn of_handler(reply: Reply, declared: StatusCode, method: &Method) -> Response {
+pub(crate) fn of_handler(reply: Reply, declared: StatusCode, method: &Method) -> Response {
     let Reply { head, body } = reply;
     let status = head.status.unwrap_or(declared);
     let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::RESET_CONTENT);

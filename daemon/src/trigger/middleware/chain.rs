@@ -116,6 +116,11 @@ impl<'a> Chain<'a> {
         answer
     }
 
+    /// What before-parts add to the answer.
+    pub(crate) fn into_headers(self) -> HeaderMap {
+        self.headers
+    }
+
     /// Time that is left for the request.
     pub(crate) fn time_left(&self) -> std::time::Duration {
         self.deadline.saturating_duration_since(Instant::now())
@@ -152,7 +157,7 @@ impl<'a> Chain<'a> {
     }
 
     /// Adds the headers that before-parts asked for. A body has one type, which is that of whoever wrote it.
-    fn dress(&self, answer: &mut Reply) {
+    pub(crate) fn dress(&self, answer: &mut Reply) {
         for (name, value) in &self.headers {
             if name != header::CONTENT_TYPE || !answer.head.headers.contains_key(name) {
                 answer.head.headers.append(name, value.clone());

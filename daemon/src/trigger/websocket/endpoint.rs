@@ -8,16 +8,23 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use hyper::upgrade::OnUpgrade;
-use rohas_handlers_host::invocation::{Connection, ConnectionInput};
+use rohas_config::settings::Network;
+use rohas_handlers_host::invocation::{Connection, ConnectionInput, MiddlewareContext, MiddlewareTarget};
 use rohas_telemetry::{Kind, Phase, Status};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::detach::Detach;
 use crate::recorder::Recorder;
-use crate::trigger::http::{ClientAddress, ErrorBody, REQUEST_ID, into_socket, parse_query, request_id, trace_of};
+use crate::reply::Reply;
+use crate::trigger::http::{
+    ClientAddress, ErrorBody, REQUEST_ID, into_socket, of_handler, parse_query, request_id, trace_of,
+};
+use crate::trigger::middleware::{Chain, Subject, client_address};
 use crate::trigger::websocket::calls::Calls;
 use crate::trigger::websocket::decoder::{Decoder, Limits};
 use crate::trigger::websocket::handshake::{self, Handshake};
@@ -44,9 +51,7 @@ struct Admitted {
     handshake: Handshake,
     place: Place,
     peer: Arc<Peer>,
-    connection: ConnectionInput,
-    /// Added to the answer.
-    headers: HeaderMap,
+    connection: Connection,
 }
 
 /// What axum does with requests to a WebSocket.
@@ -59,7 +64,11 @@ pub(crate) fn endpoint(app: &Weak<App>, version: &Arc<Version>, route: &Arc<WebS
         let route = Arc::clone(&route);
         async move {
             match parties {
-                (Some(app), Some(version)) => handle(&app, &version, &route, request).await,
+                (Some(app), Some(version)) => {
+                    let tracker = app.tracker.clone();
+                    // A client that goes away keeps neither what a middleware emits from being published nor the record from being written.
+                    Detach::new(async move { handle(&app, &version, &route, request).await }, tracker).await
+                }
                 _ => shutting_down().into_response(),
             }
         }
@@ -68,34 +77,94 @@ pub(crate) fn endpoint(app: &Weak<App>, version: &Arc<Version>, route: &Arc<WebS
 
 /// One request's way: record, check, let in, answer, upgrade.
 async fn handle(app: &Arc<App>, version: &Version, route: &Arc<WebSocketRoute>, request: Request) -> Response {
-    static GET: LazyLock<Arc<str>> = LazyLock::new(|| "GET".into());
     let (mut parts, _body) = request.into_parts();
     let mut recorder = Recorder::begin(Kind::WebSocketConnect, &route.titles.connect, trace_of(&parts));
     let request_id = request_id(&parts, &recorder);
     let admitted = admit(app, version, route, &mut parts).await;
     recorder.lap(Phase::Validate);
     let mut response = match admitted {
-        Ok(admitted) => {
-            let Admitted { handshake, place, peer, connection, headers } = admitted;
-            let (upgrade, accept) = handshake.into_parts();
-            recorder.http(&GET, &route.path, StatusCode::SWITCHING_PROTOCOLS.as_u16());
-            let settings = &version.settings.websocket;
-            let limits = Limits { message: settings.max_message.as_u64(), frame: settings.max_frame.as_u64() };
-            let calls = Calls::new(app, &peer, Arc::new(connection));
-            app.tracker.spawn(open(Arc::downgrade(app), Opening { upgrade, place, peer, limits, calls, recorder }));
-            handshake::switching(accept, headers)
-        }
+        Ok(admitted) => pass(app, version, (route, &parts), admitted, recorder).await,
         Err(mut error) => {
             let busy = error.status == StatusCode::SERVICE_UNAVAILABLE;
             recorder.failure(if busy { Status::Busy } else { Status::Rejected }, &error.code, &error.error);
-            recorder.http(&GET, &route.path, error.status.as_u16());
             error.trace_id = Some(recorder.trace_id().to_string());
-            recorder.finish(&app.telemetry);
+            let status = error.status;
+            record(app, route, recorder, status);
             refused(error)
         }
     };
     response.headers_mut().insert(REQUEST_ID, request_id);
     response
+}
+
+/// Runs the middlewares, and lets the connection open unless one of them refuses or answers the request.
+async fn pass(
+    app: &Arc<App>,
+    version: &Version,
+    (route, parts): (&Arc<WebSocketRoute>, &Parts),
+    admitted: Admitted,
+    mut recorder: Recorder,
+) -> Response {
+    let Admitted { handshake, place, peer, connection } = admitted;
+    let input = Arc::new(ConnectionInput::new(&connection));
+    let headers = match guard(app, version, (route, parts), (connection, &input), &mut recorder).await {
+        Ok(headers) => headers,
+        Err(answer) => {
+            let response = of_handler(answer, StatusCode::OK, &parts.method);
+            record(app, route, recorder, response.status());
+            return response;
+        }
+    };
+    let (upgrade, accept) = handshake.into_parts();
+    recorder.http(get_method(), &route.path, StatusCode::SWITCHING_PROTOCOLS.as_u16());
+    let settings = &version.settings.websocket;
+    let limits = Limits { message: settings.max_message.as_u64(), frame: settings.max_frame.as_u64() };
+    let calls = Calls::new(app, &peer, input);
+    app.tracker.spawn(open(Arc::downgrade(app), Opening { upgrade, place, peer, limits, calls, recorder }));
+    handshake::switching(accept, headers)
+}
+
+/// Runs the middlewares: the request is in order and nothing has been promised. Gives the headers that go with the answer, or the answer of one that
+/// refuses the request or answers it.
+async fn guard(
+    app: &App,
+    version: &Version,
+    (route, parts): (&WebSocketRoute, &Parts),
+    (connection, input): (Connection, &Arc<ConnectionInput>),
+    recorder: &mut Recorder,
+) -> Result<HeaderMap, Reply> {
+    if route.middlewares.is_empty() {
+        return Ok(HeaderMap::new());
+    }
+    let context = MiddlewareContext {
+        target: MiddlewareTarget::WebSocket { name: Arc::clone(&route.name), connection: Arc::clone(input) },
+        method: parts.method.clone(),
+        path: parts.uri.path().into(),
+        path_params: connection.path_params,
+        headers: connection.headers,
+        client: connection.client,
+    };
+    let cause = (Uuid::now_v7(), Instant::now() + version.settings.server.request_timeout);
+    let mut chain = Chain::new((version, &app.brokers), &route.middlewares, &context, cause);
+    let mut subject = Subject { payload: Bytes::new(), query: connection.query };
+    // There is no payload, and handlers are told what the client has sent.
+    let mut answer = match chain.before(&mut subject, |_, _| Ok(()), recorder).await {
+        Ok(None) => return Ok(chain.into_headers()),
+        Ok(Some(answer)) => answer,
+        Err(error) => ErrorBody { trace_id: Some(recorder.trace_id().to_string()), ..error }.into_reply(),
+    };
+    chain.dress(&mut answer);
+    Err(answer)
+}
+
+fn record(app: &App, route: &WebSocketRoute, mut recorder: Recorder, status: StatusCode) {
+    recorder.http(get_method(), &route.path, status.as_u16());
+    recorder.finish(&app.telemetry);
+}
+
+fn get_method() -> &'static Arc<str> {
+    static GET: LazyLock<Arc<str>> = LazyLock::new(|| "GET".into());
+    &GET
 }
 
 /// Everything that can be refused before the upgrade.
@@ -123,26 +192,17 @@ async fn admit(
         queue: Queue::new(settings.send_queue.as_usize()),
         pulse: Pulse::new(app.websockets.now()),
     });
-    let connection = connection(route, &peer, parts).await?;
-    let headers = run_middlewares(route)?;
-    Ok(Admitted { handshake, place, peer, connection, headers })
-}
-
-/// Middlewares stand here: the request is in order and nothing has been promised. They may still refuse it, and their headers
-/// go with the answer.
-fn run_middlewares(route: &WebSocketRoute) -> Result<HeaderMap, ErrorBody> {
-    if route.middlewares.is_empty() {
-        return Ok(HeaderMap::new());
-    }
-    let text = format!(
-        "this WebSocket asks for the middlewares {}, which this version of rohas does not run",
-        route.middlewares.join(", ")
-    );
-    Err(ErrorBody::new(StatusCode::NOT_IMPLEMENTED, "middlewares_unavailable", text))
+    let connection = connection(route, &peer, parts, &version.settings.server.trusted_proxies).await?;
+    Ok(Admitted { handshake, place, peer, connection })
 }
 
 /// What handlers are told of the connection.
-async fn connection(route: &WebSocketRoute, peer: &Peer, parts: &mut Parts) -> Result<ConnectionInput, ErrorBody> {
+async fn connection(
+    route: &WebSocketRoute,
+    peer: &Peer,
+    parts: &mut Parts,
+    trusted: &[Network],
+) -> Result<Connection, ErrorBody> {
     let path_params = match RawPathParams::from_request_parts(parts, &()).await {
         Ok(params) => {
             let values = params.iter().map(|(_, value)| value.to_owned());
@@ -154,15 +214,17 @@ async fn connection(route: &WebSocketRoute, peer: &Peer, parts: &mut Parts) -> R
             return Err(ErrorBody::new(StatusCode::BAD_REQUEST, "malformed_path", text));
         }
     };
-    Ok(ConnectionInput::new(&Connection {
+    let client = parts.extensions.get::<ClientAddress>();
+    let client = client.map(|ClientAddress(peer)| client_address(*peer, &parts.headers, trusted));
+    Ok(Connection {
         id: peer.id.to_string().into(),
         path: Arc::clone(&route.path),
         connected_at: SystemTime::now(),
         path_params,
         query: parse_query(parts),
         headers: std::mem::take(&mut parts.headers),
-        client: parts.extensions.get::<ClientAddress>().map(|client| client.0),
-    }))
+        client,
+    })
 }
 
 /// Waits for the upgrade and runs the connection to its end.
