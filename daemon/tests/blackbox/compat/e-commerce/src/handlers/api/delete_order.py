@@ -1,0 +1,2 @@
+def handle_delete_order(req):
+    return req.orderId == "7"

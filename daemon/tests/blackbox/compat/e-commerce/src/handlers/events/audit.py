@@ -1,0 +1,5 @@
+from journal import note
+
+
+async def audit(event):
+    note("audit", event.payload.id)

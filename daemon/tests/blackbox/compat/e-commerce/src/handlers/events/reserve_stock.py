@@ -1,0 +1,1 @@
+from handlers.events.orders import reserve_stock

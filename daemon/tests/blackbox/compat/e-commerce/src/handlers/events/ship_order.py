@@ -1,0 +1,1 @@
+from handlers.events.orders import ship_order

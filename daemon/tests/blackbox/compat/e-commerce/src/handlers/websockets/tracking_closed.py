@@ -1,0 +1,5 @@
+from journal import note
+
+
+def tracking_closed(connection):
+    note("tracking_closed", connection.id)
