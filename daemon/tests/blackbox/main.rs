@@ -4,6 +4,7 @@ mod chaos;
 mod cli;
 mod cli_daemon;
 mod cli_schema;
+mod compat;
 mod crash;
 mod cron;
 mod disk;

@@ -36,6 +36,14 @@ impl Project {
         project
     }
 
+    /// A project written as for the original Rohas.
+    pub(crate) fn of_the_original(name: &str) -> Self {
+        let project = Self { directory: tempfile::tempdir().unwrap() };
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/blackbox/compat").join(name);
+        copy(&source, project.path());
+        project
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
