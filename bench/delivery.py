@@ -20,7 +20,7 @@ import threading
 import time
 import urllib.request
 
-from servers import environment
+from servers import environment, write_project
 
 PORT = 4481
 PER_REQUEST = 500
@@ -67,12 +67,7 @@ def project(directory: pathlib.Path, adapter: str, binary: pathlib.Path) -> path
         "src/handlers/api/count.py": COUNT,
         "src/handlers/events/tick.py": TICK,
     }
-    for name, text in files.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    subprocess.run([binary, "codegen", "--project", directory], check=True, timeout=60, env=environment(), stdout=2)
-    return directory
+    return write_project(directory, files, binary)
 
 
 def ask(path: str, method: str = "GET") -> bytes:

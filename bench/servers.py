@@ -68,6 +68,16 @@ def environment() -> dict[str, str]:
     return {**os.environ, "VIRTUAL_ENV": sys.prefix, "PATH": f"{BIN}:{os.environ['PATH']}"}
 
 
+def write_project(directory: pathlib.Path, files: dict[str, str], binary: pathlib.Path) -> pathlib.Path:
+    """A project directory of these files, with its generated code."""
+    for name, text in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    subprocess.run([binary, "codegen", "--project", directory], check=True, timeout=60, env=environment(), stdout=2)
+    return directory
+
+
 class Running:
     """A server that runs on one core until the `with` block ends."""
 

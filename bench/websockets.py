@@ -21,7 +21,7 @@ import threading
 import time
 import urllib.request
 
-from servers import environment
+from servers import environment, write_project
 
 PORT = 4482
 TIMEOUT = 120.0
@@ -67,12 +67,7 @@ def project(directory: pathlib.Path, binary: pathlib.Path) -> pathlib.Path:
         "src/handlers/websockets/news_said.py": SAID,
         "src/handlers/api/tell.py": TELL,
     }
-    for name, text in files.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    subprocess.run([binary, "codegen", "--project", directory], check=True, timeout=60, env=environment(), stdout=2)
-    return directory
+    return write_project(directory, files, binary)
 
 
 def tell() -> None:

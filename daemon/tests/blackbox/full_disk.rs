@@ -78,16 +78,22 @@ fn project_on_disk() -> Project {
     project.file("config/rohas.toml", &format!("{config}[telemetry]\npath = \"disk/telemetry\"\n"))
 }
 
-#[test]
-fn a_full_disk_refuses_publishers_lets_acks_wait_and_loses_nothing_that_was_acknowledged() {
+/// A daemon whose disk has become full while the first event runs and others wait.
+fn full() -> (Project, SmallDisk, Daemon, Load) {
     let project = project_on_disk();
     let disk = SmallDisk::mount(&project, "disk");
-    let mut daemon = disk.run(&project);
+    let daemon = disk.run(&project);
     let mut load = Load::default();
     load.place_some(&daemon);
     notes_of(&project, "begins", 1);
     disk.fill();
     load.place_until_refused(&daemon);
+    (project, disk, daemon, load)
+}
+
+#[test]
+fn a_full_disk_refuses_publishers_lets_acks_wait_and_loses_nothing_that_was_acknowledged() {
+    let (project, disk, mut daemon, mut load) = full();
     let end = Instant::now() + outage();
     project.write("go", "");
     notes_of(&project, "ends", 1);
@@ -114,14 +120,7 @@ fn a_full_disk_refuses_publishers_lets_acks_wait_and_loses_nothing_that_was_ackn
 
 #[test]
 fn what_was_acknowledged_before_the_disk_was_full_outlives_a_kill() {
-    let project = project_on_disk();
-    let disk = SmallDisk::mount(&project, "disk");
-    let mut daemon = disk.run(&project);
-    let mut load = Load::default();
-    load.place_some(&daemon);
-    notes_of(&project, "begins", 1);
-    disk.fill();
-    load.place_until_refused(&daemon);
+    let (project, disk, mut daemon, load) = full();
     kill_daemon(&mut daemon);
     disk.free();
     project.write("go", "");
@@ -136,14 +135,7 @@ fn what_was_acknowledged_before_the_disk_was_full_outlives_a_kill() {
 
 #[test]
 fn a_daemon_whose_disk_is_full_ends_in_time_and_the_next_one_goes_on() {
-    let project = project_on_disk();
-    let disk = SmallDisk::mount(&project, "disk");
-    let mut daemon = disk.run(&project);
-    let mut load = Load::default();
-    load.place_some(&daemon);
-    notes_of(&project, "begins", 1);
-    disk.fill();
-    load.place_until_refused(&daemon);
+    let (project, disk, mut daemon, load) = full();
     project.write("go", "");
     notes_of(&project, "ends", 1);
     daemon.wait_for_text("messages could not be acked");

@@ -9,21 +9,22 @@ use crate::support::{Daemon, Project, dedent, eventually, kill, text};
 
 pub(crate) const ROCKSDB: &str = "[project]\nname = \"test\"\n[python]\nworkers = 1\n[adapter]\ntype = \"rocksdb\"\n";
 
+/// The module `journal` of a project: what its handlers note what they see with, and wait for files with.
+pub(crate) const MODULE: &str = "
+    import asyncio, json, os, time
+    def note(*words):
+        descriptor = os.open('journal', os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(descriptor, (json.dumps(words) + '\\n').encode())
+        os.close(descriptor)
+    async def wait_for(name):
+        while not os.path.exists(name):
+            await asyncio.sleep(0.01)
+    ";
+
 /// A project whose events are kept on disk, and whose handlers can note what they see.
 pub(crate) fn project(schema: &str) -> Project {
-    Project::new().file("config/rohas.toml", ROCKSDB).file("schema/schema.ro", schema).file(
-        "src/journal.py",
-        "
-        import asyncio, json, os, time
-        def note(*words):
-            descriptor = os.open('journal', os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-            os.write(descriptor, (json.dumps(words) + '\\n').encode())
-            os.close(descriptor)
-        async def wait_for(name):
-            while not os.path.exists(name):
-                await asyncio.sleep(0.01)
-        ",
-    )
+    let project = Project::new().file("config/rohas.toml", ROCKSDB).file("schema/schema.ro", schema);
+    project.file("src/journal.py", MODULE)
 }
 
 pub(crate) trait Handlers {

@@ -9,6 +9,7 @@ use tungstenite::handshake::client::{Request, Response as Answer, generate_key};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::{HandshakeError, Message, WebSocket};
 
+use crate::journal;
 use crate::support::{Daemon, PATIENCE, Project, Response, dedent, eventually};
 
 const SCHEMA: &str = r#"
@@ -30,17 +31,6 @@ const SCHEMA: &str = r#"
     api Push { method: POST  path: "/push"  body: Json  response: Json }
     api Notes { method: GET  path: "/notes"  response: Json }
 "#;
-
-const JOURNAL: &str = "
-    import asyncio, json, os
-    def note(*words):
-        descriptor = os.open('journal', os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        os.write(descriptor, (json.dumps(words) + '\\n').encode())
-        os.close(descriptor)
-    async def wait_for(name):
-        while not os.path.exists(name):
-            await asyncio.sleep(0.01)
-    ";
 
 const CHAT: &str = "
     from journal import *
@@ -142,7 +132,7 @@ const OTHERS: [(&str, &str); 10] = [
 pub(crate) fn project(settings: &str) -> Project {
     let config = format!("[project]\nname = \"test\"\n[python]\nworkers = 1\n{}", dedent(settings));
     let mut project = Project::new().file("config/rohas.toml", &config).file("schema/schema.ro", SCHEMA);
-    project = project.file("src/journal.py", JOURNAL);
+    project = project.file("src/journal.py", journal::MODULE);
     // One file may have several handlers; each is looked for in a file of its own first.
     for name in ["chat_open", "chat_said", "chat_left"] {
         project = project.file(&format!("src/handlers/websockets/{name}.py"), CHAT);
@@ -244,9 +234,7 @@ impl Client {
 
 /// What the handlers have noted with `stage`, without it.
 pub(crate) fn noted(project: &Project, stage: &str) -> Vec<Vec<Value>> {
-    let text = std::fs::read_to_string(project.path().join("journal")).unwrap_or_default();
-    let notes = text.lines().map(|line| serde_json::from_str::<Vec<Value>>(line).unwrap());
-    notes.filter(|note| note[0] == stage).map(|note| note[1..].to_vec()).collect()
+    journal::notes(project, stage).into_iter().map(|note| note.as_array().unwrap().clone()).collect()
 }
 
 /// Waits for so many notes of `stage`.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::journal::MODULE;
 use crate::middlewares::steps;
 use crate::support::{Project, eventually};
 use crate::websocket::{Client, noted, wait_for_notes};
@@ -39,16 +40,7 @@ fn project() -> Project {
             event Knocked { payload: String  handler: [knocked] }
             "#,
         )
-        .file(
-            "src/journal.py",
-            "
-            import json, os
-            def note(*words):
-                descriptor = os.open('journal', os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-                os.write(descriptor, (json.dumps(words) + '\\n').encode())
-                os.close(descriptor)
-            ",
-        )
+        .file("src/journal.py", MODULE)
         .file("src/middlewares/auth.py", AUTH)
         .file("src/middlewares/second.py", "from journal import *\ndef second_middleware(context):\n    note('second')\n")
         .file(
