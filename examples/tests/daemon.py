@@ -21,6 +21,8 @@ import time
 import typing
 import unittest
 
+from websockets.sync.client import ClientConnection, connect
+
 EXAMPLES = pathlib.Path(__file__).resolve().parents[1]
 PATIENCE = float(os.environ.get("ROHAS_TEST_PATIENCE", "60"))
 _LEFT_BEHIND = shutil.ignore_patterns(".rohas", ".venv", "generated", "__pycache__")
@@ -144,6 +146,10 @@ class Daemon:
             return Reply(response.status, names, response.read())
         finally:
             connection.close()
+
+    def websocket(self, path: str) -> ClientConnection:
+        """A client of a WebSocket, to be used in a `with` block."""
+        return connect(f"ws://127.0.0.1:{self.port}{path}", open_timeout=PATIENCE, compression=None)
 
     def rohas(self, *arguments: str) -> str:
         """What a command of the same binary prints about this project."""

@@ -6,9 +6,11 @@ import concurrent.futures
 import datetime
 import json
 import time
+import typing
 import unittest
 
-from daemon import Daemon, copy_of, eventually
+from daemon import PATIENCE, Daemon, copy_of, eventually
+from websockets.sync.client import ClientConnection
 
 USER = {"name": "Ann", "email": "a@x.io"}
 
@@ -132,6 +134,45 @@ class HelloWorld(unittest.TestCase):
             return self.daemon.rohas("traces", "show", requests[0]["trace_id"]) if requests else ""
 
         eventually("the trace shows the chain", lambda: "WelcomeEmailSent" in tree() and "EmailRecorded" in tree())
+
+
+    def test_a_middleware_lets_only_known_people_pass(self) -> None:
+        refused = self.daemon.get("/me?user=Eve")
+        self.assertEqual((refused.status, refused.json["code"]), (401, "unauthorized"))
+        reply = self.daemon.get("/me?user=Eve", {"authorization": "Bearer ann-token"})
+        self.assertEqual((reply.status, reply.json), (200, {"data": {"name": "Ann"}}))
+        self.assertIn("x-trace-id", reply.headers)
+        self.assertGreater(float(reply.headers["x-answered-at"]), 0)
+
+    def test_everybody_hears_what_anybody_says(self) -> None:
+        with self.daemon.websocket("/ws/hello") as ann, self.daemon.websocket("/ws/hello") as ben:
+            names = [hear(client)["welcome"] for client in (ann, ben)]
+            self.assertEqual(len(set(names)), 2)
+            ann.send(json.dumps({"text": "who am I?"}))
+            self.assertEqual(hear(ann), {"you": names[0]})
+            for client in (ann, ben):
+                self.assertEqual(hear(client), {"from": names[0], "text": "who am I?"})
+            ben.send(json.dumps({"text": " "}))
+            self.assertEqual(hear(ben)["details"][0]["path"], ["text"])
+            ben.send(json.dumps({"text": "still here"}))
+            for client in (ben, ann):
+                self.assertEqual(hear(client)["text"], "still here")
+        for name in names:
+            self.daemon.wait_for_line(f"Client disconnected: {name}")
+
+    def test_a_cron_job_runs_on_demand_and_tells_everybody(self) -> None:
+        self.assertIn("DailyCleanup", self.daemon.rohas("cron", "list"))
+        with self.daemon.websocket("/ws/hello") as client:
+            hear(client)
+            self.assertIn("DailyCleanup", self.daemon.rohas("cron", "run", "DailyCleanup"))
+            self.daemon.wait_for_line("The cleanup has removed 3 files")
+            self.assertEqual(hear(client), {"text": "cleaned up"})
+
+
+def hear(client: ClientConnection) -> dict[str, typing.Any]:
+    """The next frame."""
+    frame: dict[str, typing.Any] = json.loads(client.recv(timeout=PATIENCE))
+    return frame
 
 
 class Reload(unittest.TestCase):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
 import typing
 import unittest
 
-from daemon import Daemon, eventually
+from daemon import PATIENCE, Daemon, eventually
+from websockets.exceptions import ConnectionClosed
 
 ORDER: dict[str, typing.Any] = {
     "email": " Ann@Example.com ",
@@ -18,6 +20,9 @@ ORDER: dict[str, typing.Any] = {
 
 def order(**changes: typing.Any) -> dict[str, typing.Any]:
     return {**copy.deepcopy(ORDER), **changes}
+
+
+STAFF = {"x-staff-token": "staff-only"}
 
 
 class Shop(unittest.TestCase):
@@ -114,7 +119,7 @@ class Shop(unittest.TestCase):
     def test_a_finished_order_can_be_deleted(self) -> None:
         placed = self.place()
         self.reaches(placed["id"], "completed")
-        reply = self.daemon.request("DELETE", f"/orders/{placed['id']}")
+        reply = self.daemon.request("DELETE", f"/orders/{placed['id']}", headers=STAFF)
         self.assertEqual((reply.status, reply.body), (204, b""))
         self.assertEqual(self.daemon.get(f"/orders/{placed['id']}").status, 404)
 
@@ -132,10 +137,40 @@ class Shop(unittest.TestCase):
 
     def test_stock_is_added(self) -> None:
         on_hand, _ = self.stock("POT-01")
-        reply = self.daemon.post("/products/POT-01/stock", {"quantity": 5})
+        reply = self.daemon.post("/products/POT-01/stock", {"quantity": 5}, STAFF)
         change = {"sku": "POT-01", "quantity": 5, "reason": "delivery", "onHand": on_hand + 5}
         self.assertEqual(reply.json["data"], change)
-        self.assertEqual(self.daemon.post("/products/NONE/stock", {"quantity": 5}).status, 404)
+        self.assertEqual(self.daemon.post("/products/NONE/stock", {"quantity": 5}, STAFF).status, 404)
+
+    def test_only_the_staff_changes_the_stock(self) -> None:
+        before = self.stock("CUP-01")[0]
+        for headers in ({}, {"x-staff-token": "gu\xe9ss"}):
+            refused = self.daemon.post("/products/CUP-01/stock", {"quantity": 500}, headers)
+            self.assertEqual((refused.status, refused.json["code"]), (401, "unauthorized"))
+        self.assertLessEqual(self.stock("CUP-01")[0], before)
+
+    def test_a_customer_watches_an_order(self) -> None:
+        placed = self.place(payment="invoice")
+        seen = []
+        with self.daemon.websocket(f"/ws/orders/{placed['id']}") as client:
+            while not seen or seen[-1] != "completed":
+                update = json.loads(client.recv(timeout=PATIENCE))
+                self.assertEqual(update["orderId"], placed["id"])
+                seen.append(update["status"])
+        # The updates come from handlers of different events, which don't wait for each other.
+        self.assertLessEqual(set(seen), {"placed", "reserved", "authorized", "paid", "packed", "shipped", "completed"})
+
+    def test_nobody_watches_an_order_that_is_not_there(self) -> None:
+        with self.daemon.websocket("/ws/orders/none") as client:
+            self.assertEqual(json.loads(client.recv(timeout=PATIENCE))["code"], "not_found")
+            with self.assertRaises(ConnectionClosed):
+                client.recv(timeout=PATIENCE)
+            self.assertEqual(client.close_code, 1011)
+
+    def test_what_runs_out_is_reordered(self) -> None:
+        self.assertIn("LowStock", self.daemon.rohas("cron", "list"))
+        self.daemon.rohas("cron", "run", "LowStock")
+        self.daemon.wait_for_line("Reorder SET-99")
 
 
 if __name__ == "__main__":
