@@ -4,12 +4,14 @@
 //! leaves out in spring does not run, what it shows twice in autumn runs twice. A job at fixed times runs once for each of them: at
 //! the end of the gap in spring, and the first time in autumn.
 
+use std::time::Duration;
+
 use croner::Cron;
 use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds, Year};
-use jiff::Timestamp;
-use jiff::civil::DateTime;
+use jiff::civil::{DateTime, date};
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
 
 /// The times at which a job is due.
 #[derive(Debug, Clone)]
@@ -54,6 +56,17 @@ impl Timing {
     /// The times at which it is due, beginning after `after`.
     pub fn times_after(&self, after: Timestamp) -> impl Iterator<Item = Timestamp> + '_ {
         std::iter::successors(self.next_after(after), |last| self.next_after(*last))
+    }
+
+    /// The shortest time from one time to the next, on a clock that is never changed. `None` when it is due but once in nine years.
+    #[must_use]
+    pub fn shortest_period(&self) -> Option<Duration> {
+        // Among so many times of a schedule is each way in which one follows another: fields say nothing of each other but the days.
+        const SOME: usize = 1000;
+        let start = TimeZone::UTC.to_timestamp(date(2024, 1, 1).at(0, 0, 0, 0)).ok()?;
+        let end = start.checked_add(SignedDuration::from_hours(9 * 366 * 24)).ok()?;
+        let times: Vec<Timestamp> = self.times_after(start).take_while(|time| *time < end).take(SOME).collect();
+        times.windows(2).map(|pair| pair[1].duration_since(pair[0]).unsigned_abs()).min()
     }
 
     /// Between two changes of the clock the wall and the world go alike; a change is where the search begins anew.
@@ -105,6 +118,10 @@ impl Timing {
 
 /// Reads the fields of a schedule.
 pub(super) fn parse(schedule: &str) -> Result<Cron, CronError> {
+    // The library passes over them; a field of nothing else would never match, which takes long to find out.
+    if schedule.split_whitespace().any(|field| field.split(',').any(str::is_empty)) {
+        return Err(CronError::ComponentError("nothing stands before or behind a comma".to_owned()));
+    }
     CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build().parse(schedule.trim())
 }
 
@@ -165,6 +182,29 @@ mod tests {
         assert_eq!(due("30 2 * * *", "Europe/Berlin", "2026-10-25T00:00:00Z", 2), [twice[0], "2026-10-26T01:30:00Z"]);
         assert_eq!(due("30 2 * * *", "Europe/Berlin", "2026-10-25T01:00:00Z", 1), ["2026-10-26T01:30:00Z"]);
         assert_eq!(due("30 * * * *", "Europe/Berlin", "2026-10-25T00:00:00Z", 2), twice);
+    }
+
+    #[test]
+    fn the_shortest_period_is_that_of_the_two_times_that_are_nearest() {
+        for (schedule, seconds) in [
+            ("* * * * * *", Some(1)),
+            ("*/20 * * * * *", Some(20)),
+            ("0,59 * * * *", Some(60)),
+            ("0 0,1,12 * * *", Some(3600)),
+            ("0 0 * * 1", Some(7 * 86_400)),
+            ("@yearly", Some(365 * 86_400)),
+            ("0 0 29 2 *", Some((4 * 365 + 1) * 86_400)),
+        ] {
+            let period = Timing::parse(schedule, None).unwrap().shortest_period();
+            assert_eq!(period, seconds.map(Duration::from_secs), "{schedule}");
+        }
+    }
+
+    #[test]
+    fn lists_have_no_empty_items() {
+        for schedule in ["57 , * 28-28 * */3", "0,,5 * * * *", "5, * * * *", ",5 * * * *"] {
+            assert!(Timing::parse(schedule, None).is_err(), "{schedule}");
+        }
     }
 
     #[test]

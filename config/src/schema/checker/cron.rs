@@ -1,5 +1,7 @@
 //! Which job does a `cron` declare, and when is it due?
 
+use std::time::Duration;
+
 use jiff::{
     civil::{self, date},
     tz::{TimeZone, db},
@@ -13,7 +15,7 @@ use crate::{
         model::{CatchUp, Cron, Overlap},
         suggest::did_you_mean,
         syntax::Entry,
-        timing,
+        timing::{self, Timing},
     },
 };
 
@@ -36,7 +38,7 @@ impl Checker<'_> {
         let schedule = self.required(decl, given.get("schedule"), ("schedule", "\"0 2 * * *\""));
         let schedule = schedule.and_then(|entry| self.schedule(decl, entry));
         let timezone = given.get("timezone").and_then(|entry| self.timezone(decl, entry));
-        let jitter = given.get("jitter").and_then(|entry| self.duration(decl, entry));
+        let jitter = given.get("jitter").and_then(|entry| self.jitter(decl, entry, schedule.as_deref()));
         let overlap = given.get("overlap").and_then(|entry| self.choice(decl, entry, &OVERLAP));
         let catch_up = given.get("catchUp").and_then(|entry| self.choice(decl, entry, &CATCH_UP));
         let timeout = given.get("timeout").and_then(|entry| self.duration(decl, entry));
@@ -68,6 +70,20 @@ impl Checker<'_> {
         None
     }
 
+    /// A firing that could be later than the next one would trade places with it.
+    fn jitter(&mut self, decl: Decl<'_>, entry: &Entry, schedule: Option<&str>) -> Option<Duration> {
+        let jitter = self.duration(decl, entry)?;
+        let timing = schedule.and_then(|schedule| Timing::parse(schedule, None).ok());
+        let Some(period) = timing.and_then(|timing| timing.shortest_period()).filter(|period| jitter > *period) else {
+            return Some(jitter);
+        };
+        let period = in_one_unit(period);
+        let message = format!("`jitter` of {} is longer than the {period} between two of its runs", decl.describe());
+        let span = entry.value.as_ref().map_or(entry.span, |value| value.span);
+        self.bad_value_because(decl.place(span), message, &format!("write {period} or less"));
+        None
+    }
+
     fn timezone(&mut self, decl: Decl<'_>, entry: &Entry) -> Option<String> {
         let name = self.word_or_text(decl, entry)?;
         if TimeZone::get(name).is_ok() {
@@ -81,6 +97,16 @@ impl Checker<'_> {
         self.report(Fault::new(Code::BadTimezone, place, message).label("unknown time zone").help(help));
         None
     }
+}
+
+/// Whole seconds as a schema writes them, in the largest unit that does.
+fn in_one_unit(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (unit, letter) = [(86_400, 'd'), (3_600, 'h'), (60, 'm')]
+        .into_iter()
+        .find(|(unit, _)| seconds.is_multiple_of(*unit))
+        .unwrap_or((1, 's'));
+    format!("{}{letter}", seconds / unit)
 }
 
 /// Why a schedule can't be read, and what to write.
