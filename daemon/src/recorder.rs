@@ -1,11 +1,13 @@
 //! How is one invocation's record collected while it goes its way?
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rohas_adapters::TraceContext;
 use rohas_handlers_host::{Finished, HandlerError, LogLevel};
-use rohas_telemetry::{Emit, Failure, Handle, Http, Kind, Level, Log, Phase, Record, Span, SpanId, Status, TraceId};
+use rohas_telemetry::{
+    Cron, Emit, Failure, Handle, Http, Kind, Level, Log, Phase, Record, Span, SpanId, Status, TraceId,
+};
 
 /// Collects one [`Record`]. Whoever makes it must [`Recorder::finish`] it.
 pub(crate) struct Recorder {
@@ -104,6 +106,10 @@ impl Recorder {
 
     pub(crate) fn http(&mut self, method: &Arc<str>, path: &Arc<str>, status: u16) {
         self.record.http = Some(Http { method: Arc::clone(method), path: Arc::clone(path), status });
+    }
+
+    pub(crate) fn cron(&mut self, schedule: &Arc<str>, slot: SystemTime) {
+        self.record.cron = Some(Cron { schedule: Arc::clone(schedule), slot: slot.into() });
     }
 
     pub(crate) fn finish(mut self, telemetry: &Handle) {

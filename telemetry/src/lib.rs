@@ -25,7 +25,7 @@ pub use handle::{Handle, Stats};
 pub use ids::{EventId, InvalidId, SpanId, TraceId};
 pub use options::Options;
 pub use query::{Entry, Filter, Listing};
-pub use record::{Emit, Failure, Http, Kind, Level, Log, Phase, Record, Span, Status, Timestamp, UnknownName};
+pub use record::{Cron, Emit, Failure, Http, Kind, Level, Log, Phase, Record, Span, Status, Timestamp, UnknownName};
 pub use service::{Service, open};
 pub use store::{Damage, Removed, Store};
 pub use tree::{Node, Tree};

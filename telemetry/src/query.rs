@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::block::Meta;
 use crate::block::index::IdRange;
 use crate::store::{Damage, Store};
-use crate::{Error, EventId, Failure, Http, Kind, Record, SpanId, Status, Timestamp, TraceId, Tree, json};
+use crate::{Cron, Error, EventId, Failure, Http, Kind, Record, SpanId, Status, Timestamp, TraceId, Tree, json};
 
 /// Fewer digits would match by accident.
 const MIN_PREFIX: usize = 4;
@@ -91,6 +91,9 @@ pub struct Entry {
     /// The HTTP side of a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<Http>,
+    /// The schedule's side of a run of a cron job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<Cron>,
     /// The event that was delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_id: Option<EventId>,
@@ -112,6 +115,7 @@ impl From<&Record> for Entry {
             started_at: record.started_at,
             duration: record.duration,
             http: record.http.clone(),
+            cron: record.cron.clone(),
             event_id: record.event_id.clone(),
             error: record.error.as_ref().map(|error| Failure { traceback: None, ..error.clone() }),
         }

@@ -234,6 +234,9 @@ pub struct Record {
     /// The HTTP side of a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<Http>,
+    /// The schedule's side of a run of a cron job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<Cron>,
     /// The event that was delivered or published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_id: Option<EventId>,
@@ -267,6 +270,7 @@ impl Record {
             started_at: Timestamp::now(),
             duration: Duration::ZERO,
             http: None,
+            cron: None,
             event_id: None,
             error: None,
             spans: Vec::new(),
@@ -302,6 +306,16 @@ pub struct Http {
     pub path: Arc<str>,
     /// The answer's status.
     pub status: u16,
+}
+
+/// The schedule's side of a run of a cron job, whose name is the record's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cron {
+    /// The schedule as declared.
+    pub schedule: Arc<str>,
+    /// The time for which it ran, which is not when it began.
+    #[serde(with = "json::timestamp")]
+    pub slot: Timestamp,
 }
 
 /// Why an invocation did not end well.
@@ -369,6 +383,7 @@ mod tests {
             started_at: Timestamp::from_nanos(1_790_000_000_123_456_789),
             duration: Duration::from_nanos(12_345_678),
             http: Some(Http { method: "POST".into(), path: "/users".into(), status: 500 }),
+            cron: Some(Cron { schedule: "0 2 * * *".into(), slot: Timestamp::from_nanos(1_790_000_000_000_000_000) }),
             event_id: Some("order-7".into()),
             error: Some(Failure { kind: "ValueError".into(), message: "no".into(), traceback: Some("line 3".into()) }),
             spans: vec![Span {
@@ -405,6 +420,7 @@ mod tests {
         assert_eq!(value["duration_ms"], 12.345_678);
         assert_eq!(value["logs"][0]["fields"]["n"], 1);
         assert_eq!(value["error"]["type"], "ValueError");
+        assert_eq!(value["cron"], serde_json::json!({"schedule": "0 2 * * *", "slot": "2026-09-21T14:13:20Z"}));
     }
 
     #[test]

@@ -78,6 +78,14 @@ pub(super) struct LogRow<'a> {
     pub(super) fields: Option<&'a str>,
 }
 
+/// Stands behind the columns, in blocks that have cron runs; those of before it was recorded end with the columns.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CronRow {
+    pub(super) row: u32,
+    pub(super) schedule: u32,
+    pub(super) slot: u64,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct EmitRow {
     pub(super) row: u32,

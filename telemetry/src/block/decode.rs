@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::columns::{Columns, Details, EmitRow, ErrorRow, EventCode, LogRow};
+use super::columns::{Columns, CronRow, Details, EmitRow, ErrorRow, EventCode, LogRow};
 use super::{CHECKED, HEADER, VERSION};
-use crate::{Emit, EventId, Failure, Http, Kind, Level, Log, Phase, Record, Span, SpanId, Status, Timestamp, TraceId};
+use crate::{
+    Cron, Emit, EventId, Failure, Http, Kind, Level, Log, Phase, Record, Span, SpanId, Status, Timestamp, TraceId,
+};
 
 /// No block of ours is larger when unpacked; a length beyond it is damage and must not become an allocation.
 const MAX_PLAIN: usize = 1 << 28;
@@ -51,8 +53,9 @@ pub(crate) fn decode(value: &[u8]) -> Result<Vec<Record>, Malformed> {
     }
     let plain = lz4_flex::block::decompress(packed, plain)?;
     let (details, rest) = postcard::take_from_bytes::<Details<'_>>(&plain)?;
-    let columns: Columns = postcard::from_bytes(rest)?;
-    Decoder::new(ids, &columns, &details)?.records()
+    let (columns, rest) = postcard::take_from_bytes::<Columns>(rest)?;
+    let crons: Vec<CronRow> = if rest.is_empty() { Vec::new() } else { postcard::from_bytes(rest)? };
+    Decoder::new(ids, &columns, (&details, &crons))?.records()
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {
@@ -77,10 +80,15 @@ struct Decoder<'a> {
     errors: &'a [ErrorRow<'a>],
     logs: &'a [LogRow<'a>],
     emits: &'a [EmitRow],
+    crons: &'a [CronRow],
 }
 
 impl<'a> Decoder<'a> {
-    fn new(ids: &'a [u8], columns: &'a Columns, details: &'a Details<'a>) -> Result<Self, Malformed> {
+    fn new(
+        ids: &'a [u8],
+        columns: &'a Columns,
+        (details, crons): (&'a Details<'a>, &'a [CronRow]),
+    ) -> Result<Self, Malformed> {
         let (spans, ids) = table::<8>(ids, columns.kinds.len())?;
         let (traces, ids) = table::<16>(ids, details.traces as usize)?;
         let (foreign, ids) = table::<8>(ids, details.foreign as usize)?;
@@ -102,6 +110,7 @@ impl<'a> Decoder<'a> {
             errors: &details.errors,
             logs: &details.logs,
             emits: &details.emits,
+            crons,
         })
     }
 
@@ -126,6 +135,7 @@ impl<'a> Decoder<'a> {
             started_at: Timestamp::from_nanos(start),
             duration: Duration::from_nanos(at(&columns.durations, row, "durations")?),
             http: self.http(at(&columns.methods, row, "methods")?)?,
+            cron: self.cron(row)?,
             event_id: self.event(at(&columns.events, row, "events")?)?,
             emits: self.emits(row)?,
             spans: self.parts(at(&columns.span_counts, row, "span counts")?)?,
@@ -170,6 +180,11 @@ impl<'a> Decoder<'a> {
         let Some(method) = self.optional_text(method)? else { return Ok(None) };
         let (path, status) = self.http.next().ok_or(Malformed::Inconsistent("paths"))?;
         Ok(Some(Http { method, path: self.text(*path)?, status: *status }))
+    }
+
+    fn cron(&mut self, row: usize) -> Result<Option<Cron>, Malformed> {
+        let Some(cron) = split(&mut self.crons, |cron| cron.row as usize == row).first() else { return Ok(None) };
+        Ok(Some(Cron { schedule: self.text(cron.schedule)?, slot: Timestamp::from_nanos(cron.slot) }))
     }
 
     fn event(&mut self, code: EventCode) -> Result<Option<EventId>, Malformed> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::columns::{Columns, Details, EmitRow, ErrorRow, EventCode, LogRow};
+use super::columns::{Columns, CronRow, Details, EmitRow, ErrorRow, EventCode, LogRow};
 use super::{CHECKED, Encoded, HEADER, Meta, VERSION, index};
 use crate::record::nanos;
 use crate::{EventId, Http, Record, Span, SpanId, TraceId};
@@ -28,6 +28,7 @@ pub(crate) fn encode(records: &[Record]) -> Encoded {
 struct Encoder<'a> {
     columns: Columns,
     details: Details<'a>,
+    crons: Vec<CronRow>,
     spans: HashMap<SpanId, u32, Fast>,
     span_ids: Vec<u8>,
     traces: Table<TraceId>,
@@ -174,6 +175,10 @@ impl<'a> Encoder<'a> {
             let (event, id) = (self.text(&emit.event), self.event(&emit.id));
             self.details.emits.push(EmitRow { row, event, id });
         }
+        if let Some(cron) = &record.cron {
+            let schedule = self.text(&cron.schedule);
+            self.crons.push(CronRow { row, schedule, slot: cron.slot.as_nanos() });
+        }
         if let Some(error) = &record.error {
             let kind = self.text(&error.kind);
             let traceback = error.traceback.as_deref();
@@ -195,6 +200,9 @@ impl<'a> Encoder<'a> {
         let mut plain = Vec::with_capacity(self.columns.kinds.len() * 48);
         plain = postcard::to_extend(&self.details, plain).expect("a vector takes everything");
         plain = postcard::to_extend(&self.columns, plain).expect("a vector takes everything");
+        if !self.crons.is_empty() {
+            plain = postcard::to_extend(&self.crons, plain).expect("a vector takes everything");
+        }
 
         let mut ids = self.span_ids;
         ids.extend(self.traces.list.iter().flat_map(TraceId::as_bytes));

@@ -6,7 +6,8 @@
 //! u32 LE  length of the ids
 //! u32 LE  length of the columns before compression
 //! ...     ids: span ids of all rows, then tables of trace ids, foreign parents and event ids (random bytes, so not compressed)
-//! ...     columns: postcard, compressed with LZ4; they refer to the tables and to a table of names
+//! ...     columns: postcard, compressed with LZ4; they refer to the tables and to a table of names. What was added to the format
+//!         stands behind them, so that whoever does not know it passes over it
 //! ```
 //!
 //! Beside the value stand [`Meta`], by which most blocks are passed over unread, and the sorted trace-id array of [`index`].

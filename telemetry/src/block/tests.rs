@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::index::IdRange;
 use super::*;
-use crate::{Emit, EventId, Failure, Http, Level, Log, Phase, Span, SpanId, TraceId};
+use crate::{Cron, Emit, EventId, Failure, Http, Level, Log, Phase, Span, SpanId, TraceId};
 
 fn text() -> impl Strategy<Value = Arc<str>> {
     prop_oneof![Just(""), Just("CreateUser"), Just("send_mail"), Just("größe"), Just("\u{1b}[31m")].prop_map(Into::into)
@@ -57,6 +57,7 @@ prop_compose! {
 prop_compose! {
     fn parts()(
         http in proptest::option::of((text(), text(), any::<u16>())),
+        cron in proptest::option::of((text(), any::<u64>())),
         event_id in proptest::option::of(event_id()),
         error in proptest::option::of(failure()),
         spans in proptest::collection::vec(span(), 0..4),
@@ -65,6 +66,7 @@ prop_compose! {
     ) -> Record {
         Record {
             http: http.map(|(method, path, status)| Http { method, path, status }),
+            cron: cron.map(|(schedule, slot)| Cron { schedule, slot: Timestamp::from_nanos(slot) }),
             event_id,
             error,
             spans,

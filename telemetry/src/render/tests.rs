@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{Emit, Entry, Failure, Http, Kind, Level, Listing, Log, Phase, Record, Span, SpanId, TraceId, Tree};
+use crate::{Cron, Emit, Entry, Failure, Http, Kind, Level, Listing, Log, Phase, Record, Span, SpanId, TraceId, Tree};
 
 fn style() -> Style {
     Style { zone: TimeZone::get("Europe/Berlin").unwrap(), color: false }
@@ -94,6 +94,26 @@ fn tree_shows_what_happened() {
         File "src/handlers/events/audit.py", line 7, in audit
             raise ValueError("no such user")
 "#;
+    assert_eq!(text, expected, "\n{text}");
+}
+
+#[test]
+fn a_run_of_a_cron_job_is_shown_with_its_schedule_and_slot() {
+    let slot = Timestamp::from_nanos(1_790_000_000_000_000_000);
+    let run = Record {
+        handler: Some("nightly".into()),
+        duration: micros(8_200),
+        cron: Some(Cron { schedule: "*/5 * * * *".into(), slot }),
+        ..record(Kind::CronRun, "Nightly", 1, 0)
+    };
+    let text = tree(&Tree::new(run.trace_id, vec![run], Vec::new()), &style());
+    let expected = "\
+trace 4bf92f3577b34da6a3ce929d0e0e4736
+2026-09-21 16:13:20.123, 8.20ms, 1 record
+
+✓ cron_run Nightly › nightly    8.20ms  +0
+   schedule */5 * * * * · slot 2026-09-21 16:13:20.000
+";
     assert_eq!(text, expected, "\n{text}");
 }
 

@@ -152,6 +152,10 @@ fn title(record: &Record, style: &Style) -> String {
 
 fn details(record: &Record, style: &Style) -> Vec<String> {
     let mut lines = Vec::new();
+    if let Some(cron) = &record.cron {
+        let schedule = text::line(&cron.schedule);
+        lines.push(style.dim(format!("schedule {schedule} · slot {}", style.time(cron.slot))));
+    }
     if let Some(id) = &record.event_id {
         lines.push(style.dim(format!("event {}", text::line(&id.to_string()))));
     }

@@ -24,6 +24,7 @@ pub(crate) async fn run(
     let envelope = &delivery.envelope;
     let mut recorder = Recorder::begin(Kind::CronRun, &cron.name, envelope.trace);
     recorder.attempt(1, envelope.id);
+    recorder.cron(&cron.schedule, envelope.time);
     let work = Work {
         version,
         handler: &cron.handler,
