@@ -20,6 +20,7 @@ pub(super) const MOST_UNFINISHED: usize = 100;
 /// What is to be known of a job.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Job<'a> {
+    pub(super) project: &'a str,
     pub(super) name: &'a str,
     pub(super) timing: &'a Timing,
     pub(super) jitter: Duration,
@@ -107,20 +108,23 @@ impl Job<'_> {
     }
 
     /// When a slot is due: later than the slot by a part of the jitter that follows from job and slot, the same in every process.
+    /// It never reaches the next slot, so that the order of the slots is that in which they are due.
     fn due(&self, slot: Timestamp) -> Option<Timestamp> {
-        let most = u64::try_from(self.jitter.as_millis()).unwrap_or(u64::MAX);
-        if most == 0 {
+        if self.jitter.is_zero() {
             return Some(slot);
         }
-        let (high, low) = firing_id(self.name, slot).as_u64_pair();
+        let room = self.timing.next_after(slot).map_or(self.jitter, |next| next.duration_since(slot).unsigned_abs());
+        let most = u64::try_from(self.jitter.min(room).as_millis()).unwrap_or(u64::MAX).max(1);
+        let (high, low) = self.firing_id(slot).as_u64_pair();
         slot.checked_add(Duration::from_millis((high ^ low) % most)).ok()
     }
-}
 
-/// The id of the firing of a job at a slot, the same in every process.
-pub(super) fn firing_id(job: &str, slot: Timestamp) -> Uuid {
-    let job = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("rohas cron\n{job}").as_bytes());
-    Uuid::new_v5(&job, slot.as_second().to_string().as_bytes())
+    /// The id of the firing at a slot: the same in every process of the project, and no other project's, which may share its broker.
+    pub(super) fn firing_id(&self, slot: Timestamp) -> Uuid {
+        let job = format!("rohas cron\n{}\n{}", self.project, self.name);
+        let job = Uuid::new_v5(&Uuid::NAMESPACE_OID, job.as_bytes());
+        Uuid::new_v5(&job, slot.as_second().to_string().as_bytes())
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! An hour of virtual time, overlaps, downtimes.
 
+use std::collections::HashSet;
+
 use super::*;
 
 const SCHEDULES: [&str; 3] = ["* * * * *", "*/10 * * * * *", "*/5 * * * *"];
@@ -17,7 +19,7 @@ fn timing(schedule: &str) -> Timing {
 }
 
 fn job(timing: &Timing, overlap: Overlap, catch_up: CatchUp) -> Job<'_> {
-    Job { name: "Job", timing, jitter: Duration::ZERO, overlap, catch_up }
+    Job { project: "test", name: "Job", timing, jitter: Duration::ZERO, overlap, catch_up }
 }
 
 /// A process that looks at the clock from `since` on, and what has been decided before.
@@ -34,12 +36,22 @@ struct World<'a> {
     ends: VecDeque<Timestamp>,
     fired: Vec<Timestamp>,
     left_out: Vec<Timestamp>,
+    /// What the broker has seen, and would take for a copy.
+    ids: HashSet<Uuid>,
 }
 
 impl<'a> World<'a> {
     fn new(job: Job<'a>) -> Self {
         let (since, decided) = (at(0), at(0));
-        Self { job, since, decided, ends: VecDeque::new(), fired: Vec::new(), left_out: Vec::new() }
+        Self {
+            job,
+            since,
+            decided,
+            ends: VecDeque::new(),
+            fired: Vec::new(),
+            left_out: Vec::new(),
+            ids: HashSet::new(),
+        }
     }
 
     /// Looks at the clock whenever something is due, as the service does, until `end`. Each run takes so long.
@@ -50,14 +62,17 @@ impl<'a> World<'a> {
             }
             let moment = Moment { now: due, since: self.since, decided: self.decided, unfinished: self.ends.len() };
             let plan = self.job.plan(&moment);
-            for _firing in &plan.fire {
+            for slot in plan.fire {
+                if !self.ids.insert(self.job.firing_id(slot)) {
+                    continue;
+                }
+                self.fired.push(slot);
                 let begin = match self.job.overlap {
                     Overlap::Allow => due,
                     Overlap::Skip | Overlap::Queue => self.ends.back().copied().unwrap_or(due),
                 };
                 self.ends.push_back(begin.checked_add(run).unwrap());
             }
-            self.fired.extend(plan.fire);
             self.left_out.extend(plan.left_out);
             self.decided = plan.decided.unwrap();
         }
@@ -66,6 +81,148 @@ impl<'a> World<'a> {
     /// The process ends and another one begins.
     fn restart(&mut self, at: Timestamp) {
         self.since = at;
+    }
+
+    /// It is killed between the publication of the last firing and the note of it; another one begins.
+    fn restart_without_note(&mut self, at: Timestamp, before: Timestamp) {
+        self.decided = before;
+        self.restart(at);
+    }
+}
+
+/// What is to be fired in an hour, said second by second instead of by looking ahead and back.
+struct Expectation {
+    fired: Vec<i64>,
+    left_out: Vec<i64>,
+    /// When the runs end that wait or go on.
+    ends: VecDeque<i64>,
+}
+
+impl Expectation {
+    /// A job that is due each `period`, whose runs take `run`, while the process is away from each first to each second of `downs`.
+    fn of_an_hour((overlap, catch_up): (Overlap, CatchUp), period: i64, run: i64, downs: &[(i64, i64)]) -> Self {
+        let mut expected = Self { fired: Vec::new(), left_out: Vec::new(), ends: VecDeque::new() };
+        let mut missed = Vec::new();
+        for second in 1..=3600 {
+            let is_due = second % period == 0;
+            if downs.iter().any(|(from, to)| (*from + 1..=*to).contains(&second)) {
+                missed.extend(is_due.then_some(second));
+            } else if is_due {
+                expected.due(overlap, second, run);
+            }
+            if downs.iter().any(|(_, to)| *to == second) {
+                let keep = match catch_up {
+                    CatchUp::None => 0,
+                    CatchUp::Latest => 1,
+                    CatchUp::All => MOST_CAUGHT_UP,
+                };
+                for slot in missed.split_off(missed.len().saturating_sub(keep)) {
+                    expected.fire(overlap, (slot, second), run);
+                }
+                missed.clear();
+            }
+        }
+        expected
+    }
+
+    fn due(&mut self, overlap: Overlap, second: i64, run: i64) {
+        self.ends.retain(|end| *end > second);
+        if overlap == Overlap::Skip && !self.ends.is_empty() {
+            self.left_out.push(second);
+        } else {
+            self.fire(overlap, (second, second), run);
+        }
+    }
+
+    fn fire(&mut self, overlap: Overlap, (slot, now): (i64, i64), run: i64) {
+        self.ends.retain(|end| *end > now);
+        if self.ends.len() >= MOST_UNFINISHED {
+            self.left_out.push(slot);
+            return;
+        }
+        self.fired.push(slot);
+        let begin = if overlap == Overlap::Allow { now } else { self.ends.back().copied().unwrap_or(now) };
+        self.ends.push_back(begin + run);
+    }
+}
+
+/// Downtimes of an hour: of less than a second's schedule, of some slots, of more than are caught up, and from a slot to a slot.
+const DOWNS: [(i64, i64); 5] = [(61, 61), (125, 187), (600, 600), (900, 1020), (1500, 3001)];
+
+#[test]
+fn an_hour_of_restarts_and_reloads_fires_what_each_policy_says_none_twice_and_none_lost() {
+    let overlaps = [Overlap::Skip, Overlap::Queue, Overlap::Allow];
+    let catch_ups = [CatchUp::None, CatchUp::Latest, CatchUp::All];
+    let schedules = [("* * * * * *", 1), ("*/10 * * * * *", 10), ("* * * * *", 60), ("*/5 * * * *", 300)];
+    for ((overlap, catch_up), (schedule, period)) in overlaps
+        .into_iter()
+        .flat_map(|overlap| catch_ups.map(|catch_up| (overlap, catch_up)))
+        .flat_map(|policy| schedules.map(|schedule| (policy, schedule)))
+    {
+        let timing = timing(schedule);
+        for run in [0, 1, 7, 45, 90, 400] {
+            let mut world = World::new(job(&timing, overlap, catch_up));
+            let span = Duration::from_secs(run);
+            for (from, to) in DOWNS {
+                // A reload looks at the clock wherever it comes.
+                for reload in [from / 3, from / 2, from - 1, from] {
+                    world.go_on(at(reload), span);
+                }
+                world.restart(at(to));
+            }
+            world.go_on(at(3600), span);
+            let what = format!("`{schedule}`, {overlap:?}, {catch_up:?}, runs of {run} s");
+            let expected = Expectation::of_an_hour((overlap, catch_up), period, run.cast_signed(), &DOWNS);
+            assert_eq!(world.fired, slots(&expected.fired), "{what}");
+            assert_eq!(world.left_out, slots(&expected.left_out), "{what}");
+            assert!(world.fired.is_sorted_by(|first, second| first < second), "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_firing_that_was_published_but_not_noted_is_known_by_its_id() {
+    let timing = timing("*/10 * * * * *");
+    for catch_up in [CatchUp::None, CatchUp::Latest, CatchUp::All] {
+        let mut world = World::new(job(&timing, Overlap::Queue, catch_up));
+        for kill in (30..3600).step_by(30) {
+            world.go_on(at(kill - 1), Duration::ZERO);
+            let before = world.decided;
+            world.go_on(at(kill), Duration::ZERO);
+            world.restart_without_note(at(kill + 1), before);
+        }
+        world.go_on(at(3600), Duration::ZERO);
+        assert_eq!(world.fired, slots(&(1..=360).map(|n| n * 10).collect::<Vec<_>>()), "{catch_up:?}");
+    }
+}
+
+#[test]
+fn the_id_of_a_firing_is_of_its_project_job_and_slot() {
+    let timing = timing("* * * * *");
+    let job = job(&timing, Overlap::Skip, CatchUp::None);
+    let ids = [
+        job.firing_id(at(60)),
+        job.firing_id(at(120)),
+        Job { name: "Other", ..job }.firing_id(at(60)),
+        Job { project: "other", ..job }.firing_id(at(60)),
+    ];
+    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len(), "{ids:?}");
+    assert_eq!(ids[0], job.firing_id(at(60)));
+}
+
+#[test]
+fn jitter_never_reaches_the_next_slot_where_slots_are_nearer_than_the_schedule_says() {
+    // On the day of the change, what is left out is due at 03:00:00, a second before 03:00:01.
+    let timing = Timing::parse("1,30 0,59 2,3 * * *", Some("Europe/Berlin")).unwrap();
+    let job = Job { jitter: Duration::from_secs(29), ..job(&timing, Overlap::Queue, CatchUp::None) };
+    let mut decided: Timestamp = "2027-03-27T23:00:00Z".parse().unwrap();
+    for _slot in 0..40 {
+        let slot = timing.next_after(decided).unwrap();
+        let due = job.next_due(decided).unwrap();
+        assert!(slot <= due && due < timing.next_after(slot).unwrap(), "{slot} is due at {due}");
+        let plan = job.plan(&Moment { now: due, since: decided, decided, unfinished: 0 });
+        assert_eq!(plan.fire, [slot]);
+        decided = slot;
     }
 }
 

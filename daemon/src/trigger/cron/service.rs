@@ -12,7 +12,7 @@ use crate::brokers::patiently;
 use crate::trigger::cron::clock::Clock;
 use crate::trigger::cron::firing::publication;
 use crate::trigger::cron::ledger::Ledger;
-use crate::trigger::cron::plan::{Job, Moment, firing_id};
+use crate::trigger::cron::plan::{Job, Moment};
 use crate::version::{CronRoute, Version};
 
 /// What a broker could not take, or a disk, is tried again after this.
@@ -58,7 +58,15 @@ impl Service {
         let mut statuses = None;
         let mut next: Option<Timestamp> = None;
         for cron in version.crons.values() {
-            let due = match self.decide(cron, now, &mut statuses).await {
+            let job = Job {
+                project: &version.settings.project.name,
+                name: &cron.name,
+                timing: &cron.timing,
+                jitter: cron.jitter,
+                overlap: cron.overlap,
+                catch_up: cron.catch_up,
+            };
+            let due = match self.decide(cron, job, now, &mut statuses).await {
                 Ok(due) => due,
                 Err(error) => {
                     tracing::error!(job = %cron.name, %error, "a cron job could not be fired; it is tried again");
@@ -74,16 +82,10 @@ impl Service {
     async fn decide(
         &mut self,
         cron: &CronRoute,
+        job: Job<'_>,
         now: Timestamp,
         statuses: &mut Option<Vec<Status>>,
     ) -> Result<Option<Timestamp>, broker::Error> {
-        let job = Job {
-            name: &cron.name,
-            timing: &cron.timing,
-            jitter: cron.jitter,
-            overlap: cron.overlap,
-            catch_up: cron.catch_up,
-        };
         let decided = self.ledger.decided(&cron.name, &cron.schedule, cron.timezone.as_deref(), now);
         match job.next_due(decided) {
             Some(due) if due <= now => {}
@@ -96,7 +98,7 @@ impl Service {
         }
         let broker = self.app.brokers.named(self.app.brokers.name(&cron.event));
         for slot in plan.fire {
-            let firing = publication(cron, firing_id(&cron.name, slot), SystemTime::from(slot));
+            let firing = publication(cron, job.firing_id(slot), SystemTime::from(slot));
             patiently(broker.try_publish(vec![firing])).await?;
             // What follows may fail, and is then decided again without this one.
             self.ledger.decide(&cron.name, slot);
