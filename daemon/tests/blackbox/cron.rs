@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::journal::{Handlers, journal, kill_daemon, notes, ok, project, stop, subscription};
 use crate::support::{Project, dedent, eventually, text};
@@ -59,6 +59,14 @@ fn a_job_runs_each_second_once_and_in_time_and_what_it_emits_is_handled() {
     let entries = traces["entries"].as_array().unwrap();
     assert_eq!(entries.len(), ran.len(), "{traces}");
     assert!(entries.iter().all(|entry| entry["name"] == "EachSecond" && entry["status"] == "ok"), "{traces}");
+    let shown = ok(&project, &["traces", "show", entries[0]["trace_id"].as_str().unwrap(), "--json"]);
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let run = shown["records"].as_array().unwrap().iter().find(|record| record["kind"] == "cron_run").unwrap();
+    let last = jiff::Timestamp::from_second(slots[slots.len() - 1]).unwrap();
+    assert_eq!(run["name"], "EachSecond");
+    assert_eq!(run["cron"], json!({"schedule": "* * * * * *", "slot": last.to_string()}));
+    let shown = ok(&project, &["traces", "show", entries[0]["trace_id"].as_str().unwrap()]);
+    assert!(shown.contains("cron_run EachSecond") && shown.contains("schedule * * * * * * · slot "), "{shown}");
     let own = subscription(&project, "each_second");
     assert_eq!((&own["event"], &own["dead_letters"]), (&Value::from("cron-EachSecond"), &Value::from(0)));
 }
@@ -120,6 +128,159 @@ fn after_a_kill_all_that_was_missed_is_run_in_order_and_nothing_twice() {
     let expected: Vec<i64> = (once[0]..).take(once.len()).collect();
     assert_eq!(once, expected, "{:?}", journal(&project));
     assert!(ran.len() - once.len() <= 1, "{ran:?}");
+}
+
+/// A schedule that is due each hour, half an hour away from now, and its latest slot.
+fn each_hour() -> (String, i64) {
+    let now = seconds_now();
+    let latest = now - 1800 - now % 60;
+    (format!("0 {} * * * *", latest / 60 % 60), latest)
+}
+
+fn ledger(project: &Project) -> Option<Value> {
+    serde_json::from_slice(&std::fs::read(project.path().join(".rohas/cron.json")).ok()?).ok()
+}
+
+#[test]
+fn after_a_downtime_of_hours_each_job_catches_up_what_it_says_and_only_once() {
+    let (schedule, latest) = each_hour();
+    let names = ["Nothing", "Latest", "Everything"];
+    let declared = |(name, catch_up): (&str, &str)| format!("cron {name} {{ schedule: \"{schedule}\" {catch_up} }}\n");
+    let catch_ups = ["", "catchUp: latest", "catchUp: all"];
+    let schema: String = names.into_iter().zip(catch_ups).map(declared).collect();
+    let mut project =
+        project(&format!("{schema}cron Beat {{ schedule: \"* * * * * *\" }}")).job("beat", "", "note('beat', 0)");
+    for name in names {
+        let name = name.to_lowercase();
+        project = project.job(&name, "req", &format!("note('{name}', int(req['scheduled_at'].timestamp()))"));
+    }
+    let mut daemon = project.run();
+    wait_for_slots(&project, "beat", 1);
+    let mut decided = eventually("the ledger", || ledger(&project).filter(|jobs| jobs["Everything"].is_object()));
+    kill_daemon(&mut daemon);
+    for name in names {
+        assert_eq!(slots(&project, &name.to_lowercase()), Vec::<i64>::new(), "a new job catches nothing up");
+        decided[name]["decided"] = jiff::Timestamp::from_second(latest - 4 * 3600).unwrap().to_string().into();
+    }
+    std::fs::write(project.path().join(".rohas/cron.json"), decided.to_string()).unwrap();
+
+    for _start in 0..2 {
+        let mut daemon = project.run();
+        let everything = wait_for_slots(&project, "everything", 4);
+        let beats = slots(&project, "beat").len();
+        wait_for_slots(&project, "beat", beats + 2);
+        assert_eq!(everything, (0..4).rev().map(|hour| latest - hour * 3600).collect::<Vec<_>>());
+        assert_eq!(slots(&project, "everything").len(), 4);
+        assert_eq!((slots(&project, "latest"), slots(&project, "nothing")), (vec![latest], Vec::new()));
+        kill_daemon(&mut daemon);
+    }
+}
+
+#[test]
+fn a_run_over_its_time_has_failed_and_the_next_slot_runs() {
+    let project = project("cron Slow { schedule: \"* * * * * *\" timeout: 300ms }").job(
+        "slow",
+        "req",
+        "note('ran', int(req['scheduled_at'].timestamp()))\nawait wait_for('go')\nnote('ended', 0)",
+    );
+    let mut daemon = project.run();
+    wait_for_slots(&project, "ran", 2);
+    project.write("go", "");
+    wait_for_slots(&project, "ended", 1);
+    stop(&mut daemon);
+    let ran = slots(&project, "ran");
+    assert_eq!(ran.iter().collect::<BTreeSet<_>>().len(), ran.len(), "none is tried again: {ran:?}");
+    let traces = ok(&project, &["traces", "list", "--kind", "cron_run", "--status", "timed_out", "--json"]);
+    let traces: Value = serde_json::from_str(&traces).unwrap();
+    let entries = traces["entries"].as_array().unwrap();
+    assert!(!entries.is_empty(), "{traces}");
+    assert!(entries.iter().all(|entry| entry["error"]["type"] == "timeout"), "{traces}");
+}
+
+#[test]
+fn a_job_that_is_removed_fires_no_more_and_comes_back_as_a_new_one() {
+    const BEAT: &str = "cron Beat { schedule: \"* * * * * *\" }\n";
+    const JOB: &str = "cron Gone { schedule: \"* * * * * *\" catchUp: all overlap: queue }\n";
+    let both = format!("{BEAT}{JOB}");
+    let project = project(&both).job("beat", "", "note('beat', 0)").job(
+        "gone",
+        "req",
+        "note('ran', int(req['scheduled_at'].timestamp()))",
+    );
+    let mut daemon = project.dev();
+    wait_for_slots(&project, "ran", 2);
+    project.write("schema/schema.ro", BEAT);
+    eventually("the removal", || (subscription(&project, "gone")["declared"] == false).then_some(()));
+    let (before, beats) = (slots(&project, "ran"), slots(&project, "beat").len());
+    wait_for_slots(&project, "beat", beats + 4);
+    assert_eq!(slots(&project, "ran"), before);
+    let added = seconds_now();
+    project.write("schema/schema.ro", &both);
+    let after = wait_for_slots(&project, "ran", before.len() + 2);
+    stop(&mut daemon);
+    assert!(after[before.len()] >= added, "{before:?}, added at {added}, {after:?}");
+    assert_eq!(after[before.len() + 1], after[before.len()] + 1, "{after:?}");
+}
+
+#[test]
+fn what_a_job_returns_is_emitted_and_nothing_only_where_the_event_takes_it() {
+    let project = project(
+        "
+        model Sum { total: Int }
+        cron Silent { schedule: \"* * * * * *\" triggers: [Summed, Noticed] }
+        cron Telling { schedule: \"* * * * * *\" triggers: [Summed] }
+        cron Saying { schedule: \"* * * * * *\" triggers: [Summed] }
+        event Summed { payload: Sum handler: [summed] }
+        event Noticed { payload: Json handler: [noticed] }
+        ",
+    )
+    .job("silent", "", "note('silent', 0)")
+    .job("telling", "", "return {'total': 1}")
+    .job("saying", "req, state", "state.set_payload('Summed', {'total': 2})")
+    .event("summed", "note('summed', event.payload.total)")
+    .event("noticed", "note('noticed', event.payload)");
+    let mut daemon = project.run();
+    wait_for_slots(&project, "silent", 2);
+    eventually("what the others emit", || {
+        let totals: BTreeSet<i64> = slots(&project, "summed").into_iter().collect();
+        (totals == BTreeSet::from([1, 2])).then_some(())
+    });
+    eventually("the event that takes nothing", || notes(&project, "noticed").contains(&json!([null])).then_some(()));
+    stop(&mut daemon);
+    let silent = ok(&project, &["traces", "list", "--kind", "cron_run", "--name", "Silent", "--json"]);
+    let silent: Value = serde_json::from_str(&silent).unwrap();
+    assert!(silent["entries"].as_array().unwrap().iter().all(|entry| entry["status"] == "ok"), "{silent}");
+}
+
+const WAITING: &str = "note('ran', int(req['scheduled_at'].timestamp()))\nawait wait_for('go')\nnote('ended', int(req['scheduled_at'].timestamp()))";
+
+#[test]
+fn queued_firings_run_one_after_the_other_and_none_is_left_out() {
+    let project = project("cron Slow { schedule: \"* * * * * *\" overlap: queue }").job("slow", "req", WAITING);
+    let mut daemon = project.run();
+    wait_for_slots(&project, "ran", 1);
+    eventually("firings that wait", || (subscription(&project, "slow")["lag_ms"].as_u64() > Some(3000)).then_some(()));
+    assert_eq!((slots(&project, "ran").len(), slots(&project, "ended").len()), (1, 0));
+    project.write("go", "");
+    wait_for_slots(&project, "ended", 4);
+    stop(&mut daemon);
+    let ran = slots(&project, "ran");
+    assert_eq!(ran, (ran[0]..).take(ran.len()).collect::<Vec<_>>());
+    let stages: Vec<Value> = journal(&project).into_iter().map(|note| note[0].clone()).collect();
+    assert!(stages.chunks(2).all(|pair| pair == ["ran", "ended"]), "{stages:?}");
+}
+
+#[test]
+fn runs_that_may_overlap_do() {
+    let project = project("cron Slow { schedule: \"* * * * * *\" overlap: allow }").job("slow", "req", WAITING);
+    let mut daemon = project.run();
+    wait_for_slots(&project, "ran", 3);
+    assert_eq!(slots(&project, "ended"), Vec::<i64>::new());
+    project.write("go", "");
+    wait_for_slots(&project, "ended", 3);
+    stop(&mut daemon);
+    let ran = slots(&project, "ran");
+    assert_eq!(ran, (ran[0]..).take(ran.len()).collect::<Vec<_>>());
 }
 
 fn seconds_now() -> i64 {
