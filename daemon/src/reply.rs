@@ -1,5 +1,7 @@
 //! Is what a handler replies fit to be sent? Decided before anything of its success is published.
 
+use std::char::TryFromCharError;
+
 use bytes::Bytes;
 use http::header::{InvalidHeaderName, InvalidHeaderValue};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -53,6 +55,10 @@ pub(crate) enum Error {
     HeaderName { name: String, source: InvalidHeaderName },
     #[error("the handler set the header {name:?}, whose value cannot be sent")]
     HeaderValue { name: String, source: InvalidHeaderValue },
+    #[error(
+        "the handler set the header {name:?} to a text with {letter:?}; headers hold the letters of Latin-1 only, so encode it first"
+    )]
+    HeaderLetter { name: String, letter: char, source: TryFromCharError },
     #[error("the handler set {0} headers; {MAX_HEADERS} can be sent")]
     TooManyHeaders(usize),
 }
@@ -84,8 +90,7 @@ pub(crate) fn headers(set: &[(String, String)]) -> Result<HeaderMap, Error> {
     for (name, value) in set {
         let header =
             HeaderName::try_from(name.as_str()).map_err(|source| Error::HeaderName { name: name.clone(), source })?;
-        let value = HeaderValue::try_from(value.as_str())
-            .map_err(|source| Error::HeaderValue { name: name.clone(), source })?;
+        let value = header_value(name, value)?;
         if FRAMING.contains(&header) {
             continue;
         }
@@ -97,6 +102,18 @@ pub(crate) fn headers(set: &[(String, String)]) -> Result<HeaderMap, Error> {
         }
     }
     Ok(headers)
+}
+
+/// Texts are Latin-1 on the wire, as they are where requests are read: a value that an after-part of a middleware is shown goes out as it was.
+fn header_value(name: &str, text: &str) -> Result<HeaderValue, Error> {
+    let value =
+        if text.is_ascii() { HeaderValue::from_str(text) } else { HeaderValue::from_bytes(&latin1(name, text)?) };
+    value.map_err(|source| Error::HeaderValue { name: name.to_owned(), source })
+}
+
+fn latin1(name: &str, text: &str) -> Result<Vec<u8>, Error> {
+    let refuse = |letter, source| Error::HeaderLetter { name: name.to_owned(), letter, source };
+    text.chars().map(|letter| u8::try_from(letter).map_err(|source| refuse(letter, source))).collect()
 }
 
 #[cfg(test)]
@@ -127,6 +144,10 @@ mod tests {
         assert_eq!(sent, [("vary", "a"), ("vary", "b"), ("content-type", "b/b")]);
         assert!(matches!(check(None, &[("a b", "c")]), Err(Error::HeaderName { .. })));
         assert!(matches!(check(None, &[("a", "b\r\nc: d")]), Err(Error::HeaderValue { .. })));
+        let latin = check(None, &[("a", "Grüße")]).unwrap().headers;
+        assert_eq!(latin["a"].as_bytes(), b"Gr\xfc\xdfe");
+        assert!(matches!(check(None, &[("a", "5 €")]), Err(Error::HeaderLetter { letter: '€', .. })));
+        assert!(matches!(check(None, &[("a", "ü\n")]), Err(Error::HeaderValue { .. })));
         assert!(matches!(check(None, &[("a", "b"); 1001]), Err(Error::TooManyHeaders(1001))));
     }
 }

@@ -69,6 +69,17 @@ fn headers_cannot_forge_the_framing_nor_split_the_answer() {
 }
 
 #[test]
+fn headers_are_latin_1_and_what_that_cannot_say_is_refused() {
+    let project = project("");
+    let daemon = project.run();
+    let answer = daemon.raw(&raw_reply(&json!({"headers": {"x-name": "Grüße"}, "data": 1})));
+    let expected = b"x-name: Gr\xfc\xdfe\r\n";
+    assert!(answer.windows(expected.len()).any(|window| window == expected), "{}", text(&answer));
+    let refused = reply(&daemon, &json!({"headers": {"x-name": "5 €"}, "data": 1}));
+    assert_eq!((refused.status, &refused.json()["code"]), (500, &json!("invalid_reply")));
+}
+
+#[test]
 fn a_reply_that_cannot_be_sent_emits_nothing() {
     let project = project("");
     let daemon = project.run();

@@ -16,6 +16,7 @@ const SCHEMA: &str = r#"
     api Broken { method: GET path: "/broken" response: Json middlewares: [rate_limit] }
     api Slow { method: GET path: "/slow" response: Json timeout: 600ms middlewares: [request_logging] }
     api Wait { method: GET path: "/wait" response: Json triggers: [Waited] timeout: 25s middlewares: [wait] }
+    api Twice { method: GET path: "/twice" response: Json middlewares: [count, count] }
     api Plain { method: GET path: "/plain" response: Json }
     event Waited { payload: Json handler: [note_waited] }
 "#;
@@ -40,20 +41,26 @@ const AUTH: &str = "
             return Reply(**what['reply'])
         if 'emit' in what:
             state.trigger_event('Waited', what['emit'])
+        if 'print' in what:
+            print(what['print'])
         if 'tell' in what:
             shown = {name: context[name] for name in ('payload', 'path', 'path_params', 'method', 'client_ip', 'api_name', 'trace_id')}
-            return {'response_headers': {'x-context': json.dumps({**shown,
+            return {'response_headers': {'x-context': json.dumps({**shown, 'keys': sorted(context),
                 'query': dict(context['query_params']), 'cookies': dict(context['cookies'])})}}
         return what.get('return')
 ";
 
 const RATE_LIMIT: &str = "
+    from generated.errors import Conflict
+
     def rate_limit_middleware(context):
         return {'response_headers': {'X-Left': 3, 'Vary': ['a', 'b']}}
 
     def rate_limit_after(context, response, state):
         if context['headers'].get('x-after') == 'raise':
             raise RuntimeError('the secret of the house')
+        if context['headers'].get('x-after') == 'conflict':
+            raise Conflict('too late')
         response.headers['x-seen'] = f'{response.status} by rate_limit'
         if response.status == 500:
             response.status = 503
@@ -67,6 +74,8 @@ const REQUEST_LOGGING: &str = "
 
     async def request_logging_middleware(context, state):
         state.logger.info('seen', path=context['path'])
+        if context['headers'].get('x-hang'):
+            await asyncio.sleep(60)
 
     async def request_logging_after(context, response):
         response.headers['x-order'] = response.headers.get('x-seen', 'first')
@@ -108,6 +117,17 @@ fn project(settings: &str) -> Project {
         .file("src/handlers/api/broken.py", "def handle_broken(req):\n    raise RuntimeError('no')\n")
         .file("src/handlers/api/slow.py", "import asyncio\n\nasync def handle_slow(req):\n    await asyncio.sleep(60)\n")
         .file("src/handlers/api/wait.py", "def handle_wait(req):\n    return {'name': 'wait'}\n")
+        .file(
+            "src/middlewares/count.py",
+            "
+            import pathlib
+
+            def count_middleware(context):
+                with pathlib.Path('counted').open('a') as counted:
+                    counted.write('x')
+            ",
+        )
+        .file("src/handlers/api/twice.py", "def handle_twice(req):\n    return 'twice'\n")
         .file("src/handlers/api/plain.py", "def handle_plain(req):\n    return 'plain'\n")
         .file(
             "src/handlers/events/note_waited.py",
@@ -174,6 +194,19 @@ fn they_run_in_order_with_the_whole_context_and_are_steps_of_the_trace() {
     let told = daemon.request("POST", "/notes?x=%20y", &headers, br#"{"title": " a "}"#);
     assert_eq!(told.status, 201, "{told:?}");
     let context = context(&told);
+    let keys = [
+        "api_name",
+        "client_ip",
+        "cookies",
+        "headers",
+        "method",
+        "path",
+        "path_params",
+        "payload",
+        "query_params",
+        "trace_id",
+    ];
+    assert_eq!(context["keys"], json!(keys));
     assert_eq!(context["payload"], json!({"title": "a", "count": 1}));
     assert_eq!(context["query"], json!({"x": " y"}));
     assert_eq!(context["cookies"], json!({"k": "v"}));
@@ -233,6 +266,49 @@ fn an_exception_refuses_the_request_and_typed_errors_have_their_status() {
 }
 
 #[test]
+fn what_they_print_is_in_the_log_of_their_request() {
+    let project = project("");
+    let daemon = project.run();
+    let printed = asking(&daemon, "/test/7", &json!({"print": "from the guard"}));
+    assert_eq!(printed.status, 200);
+    let record = record(&project, &printed);
+    let logs = record["logs"].as_array().unwrap();
+    assert!(logs.iter().any(|log| log["level"] == "stdout" && log["message"] == "from the guard"), "{record}");
+}
+
+#[test]
+fn one_that_is_named_twice_is_a_warning_and_runs_once() {
+    let project = project("");
+    let checked = project.rohas(&["validate"]);
+    let said = text(&checked.stdout) + &text(&checked.stderr);
+    assert!(checked.status.success() && said.contains("`middlewares` names `count` twice"), "{said}");
+    let daemon = project.run();
+    assert_eq!(daemon.get("/twice").json(), json!("twice"));
+    assert_eq!(std::fs::read_to_string(project.path().join("counted")).unwrap(), "x");
+}
+
+/// The bytes of the answer's header `x-name`, and whether the answer is 200.
+fn name(daemon: &Daemon, path: &str, text: &str) -> (bool, Option<Vec<u8>>) {
+    let what = format!(r#"{{"return": {{"response_headers": {{"x-name": "{text}"}}}}}}"#);
+    let request = format!("GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\nx-do: {what}\r\n\r\n");
+    let answer = daemon.raw(request.as_bytes());
+    let mut lines = answer.split(|byte| *byte == b'\n');
+    let is_good = lines.next().unwrap().starts_with(b"HTTP/1.1 200");
+    (is_good, lines.find_map(|line| line.strip_prefix(b"x-name: ")).map(|value| value.trim_ascii_end().to_vec()))
+}
+
+#[test]
+fn headers_are_latin_1_whether_after_parts_have_seen_them_or_not() {
+    let project = project("");
+    let daemon = project.run();
+    // The first has no after-parts.
+    for path in ["/pages", "/test/7"] {
+        assert_eq!(name(&daemon, path, "Gr\\u00fc\\u00dfe"), (true, Some(b"Gr\xfc\xdfe".to_vec())), "{path}");
+        assert_eq!(name(&daemon, path, "5 \\u20ac"), (false, None), "{path}");
+    }
+}
+
+#[test]
 fn they_may_answer_themselves() {
     let project = project("");
     let daemon = project.run();
@@ -269,6 +345,8 @@ fn afters_change_the_answer_whatever_it_is() {
     let raised = after("/test/7", "raise");
     assert_eq!((raised.status, raised.header("x-left")), (500, Some("3")));
     assert!(!text(&raised.body).contains("secret"), "{raised:?}");
+    let conflict = after("/test/7", "conflict");
+    assert_eq!((conflict.status, &conflict.json()["error"]), (409, &json!("too late")));
     let record = record(&project, &raised);
     assert_eq!(record["status"], "failed");
     assert_eq!(record["error"]["message"], "middleware rate_limit_after: the secret of the house");
@@ -280,6 +358,14 @@ fn the_apis_timeout_bounds_all_of_it_and_a_death_is_502() {
     let daemon = project.run();
     let slow = daemon.get("/slow");
     assert_eq!((slow.status, &slow.json()["code"]), (504, &json!("timeout")));
+    let hanging = daemon.request("GET", "/slow", &[("x-hang", "1")], b"");
+    assert_eq!((hanging.status, &hanging.json()["code"]), (504, &json!("timeout")));
+    let hung = record(&project, &hanging);
+    assert_eq!(
+        (&hung["status"], steps(&hung)),
+        (&json!("timed_out"), vec!["validate".to_owned(), "middleware:request_logging".to_owned()])
+    );
+    assert!(hung["error"]["message"].as_str().unwrap().starts_with("middleware request_logging: "), "{hung}");
     let died = asking(&daemon, "/test/7", &json!({"die": 1}));
     assert_eq!((died.status, &died.json()["code"]), (502, &json!("worker_died")));
     let record = record(&project, &died);
@@ -303,7 +389,7 @@ fn a_client_that_goes_away_keeps_nothing_from_being_done() {
 
 #[test]
 fn only_trusted_proxies_name_the_client() {
-    let project = project("[server]\ntrusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n");
+    let project = project("[server]\ntrusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\", \"fd00::/8\"]\n");
     let daemon = project.run();
     let client = |forwarded: &str| {
         let headers = [("x-do", r#"{"tell": 1}"#), ("x-forwarded-for", forwarded)];
@@ -311,6 +397,9 @@ fn only_trusted_proxies_name_the_client() {
     };
     assert_eq!(client("203.0.113.9"), "203.0.113.9");
     assert_eq!(client("1.1.1.1, 203.0.113.9, 10.0.0.3"), "203.0.113.9");
+    assert_eq!(client("1.1.1.1, 2001:db8::7, [fd00::2]:443, 10.0.0.3:80"), "2001:db8::7");
+    assert_eq!(client("::ffff:203.0.113.9, fd00::2"), "203.0.113.9");
+    assert_eq!(client("1.1.1.1\r\nx-forwarded-for: 2001:db8::8, fd00::1\r\nx-forwarded-for: 10.0.0.3"), "2001:db8::8");
     assert_eq!(client("<script>, 10.0.0.3"), "10.0.0.3");
     assert_eq!(client("\u{e9}"), "127.0.0.1");
 }

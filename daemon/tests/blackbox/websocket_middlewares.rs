@@ -13,12 +13,19 @@ const AUTH: &str = "
     from journal import *
 
     def auth_middleware(context, state):
+        note('context', sorted(context), dict(context['cookies']), context['method'], context['trace_id'], context['client_ip'])
         assert 'api_name' not in context and context['payload'] is None
         note('auth', context['websocket_name'], context['connection'].connection_id, context['path'], context['path_params'],
              context['query_params'].get('q'), context['headers'].get('x-test'), context['client_ip'])
         what = context['query_params'].get('do')
         if what == 'raise':
             raise Exception('Access denied')
+        if what == 'refuse':
+            return {'error': 'not today', 'response_headers': {'x-auth': 'no'}}
+        if what == 'print':
+            print('from the door')
+        if what == 'die':
+            os.kill(os.getpid(), 9)
         if what == 'typed':
             raise Unauthorized('who are you?')
         if what == 'answer':
@@ -31,8 +38,23 @@ const AUTH: &str = "
         note('after')
     ";
 
+const SECOND: &str = "
+    from journal import *
+
+    async def second_middleware(context):
+        note('second')
+        if context['query_params'].get('do') == 'hang':
+            await asyncio.sleep(60)
+    ";
+
 fn project() -> Project {
+    project_with("")
+}
+
+fn project_with(settings: &str) -> Project {
+    let settings = crate::support::dedent(settings);
     Project::new()
+        .file("config/rohas.toml", &format!("[project]\nname = \"guarded\"\n[python]\nworkers = 1\n{settings}"))
         .file(
             "schema/schema.ro",
             r#"
@@ -42,7 +64,7 @@ fn project() -> Project {
         )
         .file("src/journal.py", MODULE)
         .file("src/middlewares/auth.py", AUTH)
-        .file("src/middlewares/second.py", "from journal import *\ndef second_middleware(context):\n    note('second')\n")
+        .file("src/middlewares/second.py", SECOND)
         .file(
             "src/handlers/websockets/opened.py",
             "from journal import *\ndef opened(connection):\n    note('opened', connection.id)\n    return connection.query_params.get('q')\n",
@@ -87,6 +109,7 @@ fn whoever_they_refuse_or_answer_is_not_connected() {
     let daemon = project.run();
     for (what, status, said) in [
         ("raise", 400, json!({"error": "Access denied", "code": "rejected"})),
+        ("refuse", 400, json!({"error": "not today", "code": "rejected"})),
         ("typed", 401, json!({"error": "who are you?", "code": "unauthorized"})),
         ("answer", 202, json!({"data": "come again"})),
     ] {
@@ -106,6 +129,50 @@ fn whoever_they_refuse_or_answer_is_not_connected() {
     wait_for_notes(&project, "opened", 1);
     assert_eq!(
         (noted(&project, "auth").len(), noted(&project, "second").len(), noted(&project, "opened").len()),
-        (4, 1, 1)
+        (5, 1, 1)
     );
+}
+
+#[test]
+fn they_know_the_client_that_trusted_proxies_name_and_what_it_has_sent() {
+    let project = project_with("[server]\ntrusted_proxies = [\"127.0.0.0/8\", \"fd00::/8\"]\n");
+    let daemon = project.run();
+    let headers = [("cookie", "k=v"), ("x-forwarded-for", "1.1.1.1, 2001:db8::7, [fd00::2]:443")];
+    let Ok((client, answer)) = Client::open_with(&daemon, "/ws/lobby?do=print", &headers) else {
+        panic!("{}", daemon.output())
+    };
+    let id = answer.headers()["x-request-id"].to_str().unwrap();
+    let keys = [
+        "client_ip",
+        "connection",
+        "cookies",
+        "headers",
+        "method",
+        "path",
+        "path_params",
+        "payload",
+        "query_params",
+        "trace_id",
+        "websocket_name",
+    ];
+    let context = wait_for_notes(&project, "context", 1).remove(0);
+    assert_eq!(Value::from(context), json!([keys, {"k": "v"}, "GET", id, "2001:db8::7"]));
+    client.close();
+    eventually("what it has printed", || {
+        let shown: Value = serde_json::from_slice(&project.rohas(&["traces", "show", id, "--json"]).stdout).ok()?;
+        let mut logs = shown["records"].as_array()?.iter().filter_map(|record| record["logs"].as_array()).flatten();
+        logs.any(|log| log["level"] == "stdout" && log["message"] == "from the door").then_some(())
+    });
+}
+
+#[test]
+fn one_that_takes_too_long_or_dies_lets_nobody_in() {
+    let project = project_with("[server]\nrequest_timeout = \"700ms\"\n");
+    let daemon = project.run();
+    for (what, status, code) in [("hang", 504, "timeout"), ("die", 502, "worker_died")] {
+        let Err(refusal) = Client::open_with(&daemon, &format!("/ws/lobby?do={what}"), &[]) else { panic!("{what}") };
+        assert_eq!((refusal.status, &refusal.json()["code"]), (status, &json!(code)), "{refusal:?}");
+    }
+    assert!(noted(&project, "opened").is_empty());
+    eventually("a new worker", || Client::open_with(&daemon, "/ws/lobby", &[]).ok()).0.close();
 }
