@@ -32,6 +32,8 @@ const AUTH: &str = "
             return Reply(data='come again', status=202, headers={'x-later': 'yes'})
         if what == 'emit':
             state.trigger_event('Knocked', context['connection'].connection_id)
+        if what == 'latin':
+            return {'response_headers': {'x-auth': 'Gr\\u00fc\\u00dfe'}}
         return {'response_headers': {'x-auth': 'passed'}, 'query_params': {'q': 'another'}}
 
     def auth_after(context, response, state):
@@ -163,6 +165,17 @@ fn they_know_the_client_that_trusted_proxies_name_and_what_it_has_sent() {
         let mut logs = shown["records"].as_array()?.iter().filter_map(|record| record["logs"].as_array()).flatten();
         logs.any(|log| log["level"] == "stdout" && log["message"] == "from the door").then_some(())
     });
+}
+
+#[test]
+fn headers_of_the_upgrade_are_latin_1() {
+    let project = project();
+    let daemon = project.run();
+    let Ok((client, answer)) = Client::open_with(&daemon, "/ws/lobby?do=latin", &[]) else {
+        panic!("{}", daemon.output())
+    };
+    assert_eq!(answer.headers()["x-auth"].as_bytes(), b"Gr\xfc\xdfe");
+    client.close();
 }
 
 #[test]
