@@ -39,6 +39,7 @@ def arguments():
     up.add_argument("--nats-sync", metavar="INTERVAL", help="when JetStream syncs to the disk: always, or an interval such as 2m")
     down = placed("down", "stop brokers")
     down.add_argument("--wipe", action="store_true", help="remove their data, logs and ports too")
+    down.add_argument("--all", action="store_true", help="those of every instance of this user, such as tests that were killed left")
     placed("status", "say which brokers run; exit code 1 when one does not")
     placed("env", "print how the tests reach the brokers, for eval")
     for name, text in SINGLE.items():
@@ -102,7 +103,8 @@ def run(options):
         instance.down(brokers)
         up(instance, brokers, {})
     elif options.command == "down":
-        instance.down(brokers, wipe=options.wipe)
+        for directory in instance.ports.instances() if options.all else [instance.directory]:
+            Instance(directory, cache).down(brokers, wipe=options.wipe)
     else:
         instance.signal(brokers, options.command)
     return 0

@@ -13,7 +13,7 @@ from ports import Ports, is_free
 from process import Process
 
 # How long a broker may take until it answers; a busy machine may be given more.
-UP_SECONDS = max(120, int(os.environ.get("ROHAS_TEST_PATIENCE", "0")))
+UP_SECONDS = max(300, int(os.environ.get("ROHAS_TEST_PATIENCE", "0")))
 POLL_SECONDS = 0.1
 LOG_LINES = 25
 

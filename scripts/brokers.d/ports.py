@@ -26,7 +26,7 @@ class Ports:
         with locked(self.directory / ".lock"):
             for _try in range(TRIES):
                 port = random.SystemRandom().choice(_CANDIDATES)
-                if self._owner(port) is None and is_free(port):
+                if not self.taken(port) and is_free(port):
                     (self.directory / str(port)).write_text(str(owner))
                     return port
         raise Failure("no free port was found on 127.0.0.1")
@@ -36,6 +36,14 @@ class Ports:
             for port in ports:
                 if self._owner(port) == str(owner):
                     (self.directory / str(port)).unlink()
+
+    def taken(self, port):
+        return self._owner(port) is not None
+
+    def instances(self):
+        """The directories of all instances that have ports."""
+        owners = {self._owner(int(file.name)) for file in self.directory.glob("[0-9]*")}
+        return sorted({pathlib.Path(owner).parent for owner in owners if owner is not None})
 
     def _owner(self, port):
         try:

@@ -135,6 +135,19 @@ class Nats(Lifecycle, Case):
         identity.write_text(written)
         self.assertIn("up", self.done("status"))
 
+    def test_those_that_were_left_can_be_ended_at_once(self):
+        # A cache of its own, which knows of no instances of others.
+        cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "rohas/brokers"
+        with tempfile.TemporaryDirectory() as own:
+            (pathlib.Path(own) / "rohas/brokers").mkdir(parents=True)
+            for installed in cache.glob("nats-*"):
+                (pathlib.Path(own) / "rohas/brokers" / installed.name).symlink_to(installed)
+            environment = {**os.environ, "XDG_CACHE_HOME": own}
+            subprocess.run([BROKERS, "up", "--dir", self.directory, "nats"], env=environment, check=True, capture_output=True)
+            self.assertNotEqual(self.left(), [])
+            subprocess.run([BROKERS, "down", "--all"], env=environment, check=True, capture_output=True, cwd="/")
+            self.assertEqual(self.left(), [])
+
     def test_an_unknown_broker_names_the_known_ones(self):
         call = self.call("up", names=["zeromq"])
         self.assertIn("known: nats, rabbitmq, kafka, aws", call.communicate()[1])
