@@ -46,6 +46,10 @@ endurance: ## 200 reloads and 100 killed workers in a row (ROHAS_LONG=1); `make 
 crash: ## the daemon and its workers killed 200 times under load, 30 s of a full disk; counts what was lost or doubled (nothing)
 	@scripts/crash
 
+.PHONY: compat
+compat: ## whether projects written for the original Rohas run unchanged, item by item
+	@scripts/compat
+
 .PHONY: autobahn
 autobahn: ## the Autobahn test suite against the WebSocket protocol (needs a CPython 2.7)
 	@scripts/autobahn

@@ -1,7 +1,6 @@
 //! Do the commands that need no daemon say and do what they promise?
 #![expect(clippy::panic, clippy::unwrap_used, reason = "tests")]
 
-use std::fs;
 use std::net::TcpListener;
 use std::process::{Output, Stdio};
 
@@ -10,7 +9,7 @@ use serde_json::Value;
 use crate::support::{Project, text};
 
 /// A look-alike of a project whose lists are known line by line.
-fn listed() -> Project {
+pub(crate) fn listed() -> Project {
     Project::new()
         .file(
             "schema/api.ro",
@@ -25,7 +24,7 @@ fn listed() -> Project {
         .file("src/handlers/events/send_welcome_email.py", "async def send_welcome_email(event):\n    pass\n")
 }
 
-fn code(output: &Output) -> i32 {
+pub(crate) fn code(output: &Output) -> i32 {
     output.status.code().unwrap()
 }
 
@@ -42,17 +41,6 @@ fn verdict(output: &Output, name: &str) -> String {
 }
 
 #[test]
-fn item_01_version_prints_one_line() {
-    let output = Project::new().rohas(&["version"]);
-    assert_eq!(code(&output), 0);
-    let line = text(&output.stdout);
-    let version = line.strip_prefix("rohas ").unwrap().strip_suffix('\n').unwrap();
-    let numbers: Vec<&str> = version.split('.').collect();
-    assert!(numbers.len() == 3 && numbers.iter().all(|number| number.parse::<u32>().is_ok()), "{line:?}");
-    assert!(output.stderr.is_empty());
-}
-
-#[test]
 fn unknown_flags_and_commands_exit_2_and_say_so_on_stderr() {
     let project = Project::new();
     for arguments in [["validate", "--colour"], ["serve", "."], ["traces", "list "], ["run", "--port=many"]] {
@@ -60,78 +48,6 @@ fn unknown_flags_and_commands_exit_2_and_say_so_on_stderr() {
         assert_eq!(code(&output), 2, "{arguments:?}");
         assert!(text(&output.stderr).starts_with("error: ") && output.stdout.is_empty(), "{output:?}");
     }
-}
-
-#[test]
-fn item_09_list_handlers_prints_groups() {
-    let output = listed().rohas(&["list-handlers"]);
-    assert_eq!(code(&output), 0);
-    let expected = "API Handlers:\n  - CreateUser (POST /users)\n  - HelloWorld (GET /hello-world)\n\nEvent Handlers:\n  \
-        - UserCreated (handlers: [\"send_welcome_email\"])\n\nCron Jobs:\n\nWebSockets:\n";
-    assert_eq!(text(&output.stdout), expected);
-    let json: Value = serde_json::from_slice(&listed().rohas(&["list-handlers", "--json"]).stdout).unwrap();
-    assert_eq!(json["apis"][0]["name"], "CreateUser");
-}
-
-#[test]
-fn item_10_list_events_prints_payloads_and_handlers() {
-    let output = listed().rohas(&["list-events"]);
-    assert_eq!(code(&output), 0);
-    let expected = "Events:\n\n  UserCreated\n    Payload: User\n    Handlers: [\"send_welcome_email\"]\n";
-    assert_eq!(text(&output.stdout), expected);
-    let json: Value = serde_json::from_slice(&listed().rohas(&["list-events", "--json"]).stdout).unwrap();
-    assert_eq!(json[0]["payload"], "User");
-}
-
-#[test]
-fn item_11_codegen_takes_the_language_of_the_settings_and_refuses_unknown_ones() {
-    let project = listed();
-    let output = project.rohas(&["codegen"]);
-    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
-    assert!(project.path().join("src/generated/models/user.py").is_file());
-    let other = project.rohas(&["codegen", "--lang", "go"]);
-    assert_eq!(code(&other), 1);
-    assert!(text(&other.stderr).contains("Unsupported language: go"), "{}", text(&other.stderr));
-}
-
-#[test]
-fn item_13_codegen_restores_generated_files_and_leaves_the_users_alone() {
-    let project = listed();
-    assert_eq!(code(&project.rohas(&["codegen"])), 0);
-    let model = project.path().join("src/generated/models/user.py");
-    let handler = project.path().join("src/handlers/api/create_user.py");
-    let original = fs::read_to_string(&model).unwrap();
-    fs::write(&model, "# edited\n").unwrap();
-    fs::write(&handler, "# mine\n").unwrap();
-    let stale = project.rohas(&["codegen", "--check"]);
-    assert_eq!(code(&stale), 3);
-    assert!(text(&stale.stderr).contains("rohas codegen"), "{}", text(&stale.stderr));
-    assert_eq!(fs::read_to_string(&model).unwrap(), "# edited\n", "--check writes nothing");
-
-    assert_eq!(code(&project.rohas(&["codegen"])), 0);
-    assert_eq!(fs::read_to_string(&model).unwrap(), original);
-    assert_eq!(fs::read_to_string(&handler).unwrap(), "# mine\n");
-    let again = project.rohas(&["codegen"]);
-    assert!(text(&again.stdout).starts_with("0 written, 0 removed, "), "{}", text(&again.stdout));
-    assert_eq!(code(&project.rohas(&["codegen", "--check"])), 0);
-}
-
-#[test]
-fn item_14_codegen_leaves_the_projects_own_files_alone() {
-    let project =
-        listed().file("requirements.txt", "mine\n").file(".gitignore", "mine\n").file("pyproject.toml", "#\n");
-    assert_eq!(code(&project.rohas(&["codegen"])), 0);
-    for (path, expected) in [("requirements.txt", "mine\n"), (".gitignore", "mine\n"), ("pyproject.toml", "#\n")] {
-        assert_eq!(fs::read_to_string(project.path().join(path)).unwrap(), expected, "{path}");
-    }
-}
-
-#[test]
-fn item_36_codegen_writes_a_stub_for_each_missing_handler() {
-    let project = listed();
-    assert_eq!(code(&project.rohas(&["codegen"])), 0);
-    let stub = fs::read_to_string(project.path().join("src/handlers/api/hello_world.py")).unwrap();
-    assert!(stub.contains("async def handle_hello_world("), "{stub}");
 }
 
 #[test]

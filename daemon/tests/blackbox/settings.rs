@@ -1,10 +1,8 @@
 //! Do settings hold as they are layered, and are wrong ones named?
 
-use std::net::TcpListener;
-
 use serde_json::Value;
 
-use crate::support::{Daemon, Project, text};
+use crate::support::{Project, text};
 
 fn project() -> Project {
     Project::new().file("schema/a.ro", "event A { payload: String }\n")
@@ -35,22 +33,6 @@ fn the_schema_of_the_settings_is_json() {
 }
 
 #[test]
-fn item_16_the_flag_stands_above_the_environment_and_the_environment_above_the_file() {
-    let project = project();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut command = project.command(&["dev"]);
-    let daemon = Daemon::start({
-        command.env("ROHAS_SERVER__PORT", free.to_string());
-        command
-    });
-    assert_eq!(daemon.address.port(), free);
-    drop(daemon);
-    let mut command = project.command(&["dev", "--port", "0"]);
-    command.env("ROHAS_SERVER__PORT", free.to_string());
-    assert_ne!(Daemon::start(command).address.port(), free);
-}
-
-#[test]
 fn an_unknown_setting_is_named_wherever_it_stands() {
     let project = project();
     let output = project.command(&["dev"]).env("ROHAS_SERVER__PROT", "1").output().unwrap();
@@ -62,16 +44,4 @@ fn an_unknown_setting_is_named_wherever_it_stands() {
     assert_eq!(output.status.code(), Some(3));
     let complaint = text(&output.stderr);
     assert!(complaint.contains("prot") && complaint.contains("port"), "{complaint}");
-}
-
-#[test]
-fn item_17_a_broken_configuration_stops_dev_and_run_with_3() {
-    for (config, named) in [("[server\n", "rohas.toml"), ("[adapter]\ntype = \"pigeon\"\n", "pigeon")] {
-        let project = project().file("config/rohas.toml", config);
-        for command in ["dev", "run"] {
-            let output = project.rohas(&[command]);
-            assert_eq!(output.status.code(), Some(3), "{command}: {output:?}");
-            assert!(text(&output.stderr).contains(named), "{}", text(&output.stderr));
-        }
-    }
 }

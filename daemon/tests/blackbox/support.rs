@@ -113,7 +113,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// The interpreter of the environment that `make test` prepares.
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     if let Some(python) = std::env::var_os("ROHAS_TEST_PYTHON") {
         return python.into();
     }
