@@ -91,7 +91,7 @@ def run(options):
         for broker in brokers:
             print(f"{broker.name:<9} {broker.install(cache)}")
         return 0
-    directory = options.dir or pathlib.Path(os.environ["CARGO_TARGET_DIR"]) / "brokers"
+    directory = pathlib.Path(os.environ["ROHAS_BROKERS_FROM"]) / (options.dir or pathlib.Path(os.environ["CARGO_TARGET_DIR"]) / "brokers")
     instance = Instance(directory.resolve(), cache)
     if options.command == "status":
         return status(instance, brokers)

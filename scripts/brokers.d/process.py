@@ -10,7 +10,7 @@ import time
 
 BOOT = pathlib.Path("/proc/sys/kernel/random/boot_id")
 # Between SIGTERM and SIGKILL. Kafka and RabbitMQ close their logs in this time.
-STOP_SECONDS = 30
+STOP_SECONDS = 60
 POLL_SECONDS = 0.01
 
 
@@ -63,12 +63,12 @@ class Process:
         with _Pinned(self) as pinned:
             pinned.send(signal.SIGCONT)
 
-    def stop(self):
+    def stop(self, seconds=STOP_SECONDS):
         """Ends the process, by force when it takes too long. Returns whether force was needed."""
         with _Pinned(self) as pinned:
             pinned.send(signal.SIGTERM)
             pinned.send(signal.SIGCONT)
-            gone = pinned.gone_within(STOP_SECONDS)
+            gone = pinned.gone_within(seconds)
             if not gone:
                 pinned.send(signal.SIGKILL)
                 pinned.gone_within(STOP_SECONDS)

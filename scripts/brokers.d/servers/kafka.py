@@ -9,13 +9,17 @@ import socket
 import struct
 import subprocess
 import uuid
+from types import SimpleNamespace
 
 from errors import Failure
 from install import call, say
+from instance import Server
+from ports import Ports
 
 POM = pathlib.Path(__file__).parent.parent / "kafka/pom.xml"
 LOGGING = POM.with_name("log4j2.xml")
 METADATA, METADATA_VERSION = 3, 7
+ARCHIVE, ARCHIVE_SECONDS = "classes.jsa", 300
 
 name = "kafka"
 ports = ("broker", "controller")
@@ -25,17 +29,26 @@ settings = ()
 
 def install(cache):
     version = hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
-    return cache.made(f"kafka-{version}", _copy_jars)
+    jars = cache.made(f"kafka-{version}", _copy_jars)
+    cache.made(_classes(jars).name, lambda directory: _archive_classes(jars, Ports(cache.brokers / "ports"), directory))
+    return jars
 
 
 def commands(server, installed):
+    return _commands(server, [*_java(installed), f"-XX:SharedArchiveFile={_classes(installed)}/{ARCHIVE}"])
+
+
+def _java(jars):
+    java = ["java", "-cp", f"{jars}/*", "-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"]
+    return [*java, f"-Dlog4j2.configurationFile={LOGGING}"]
+
+
+def _commands(server, java, options=()):
     properties = server.directory / "server.properties"
     properties.write_text(_properties(server))
-    java = ["java", "-cp", f"{installed}/*", "-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"]
-    java.append(f"-Dlog4j2.configurationFile={LOGGING}")
     if not (server.data / "meta.properties").exists():
         _format(server, java, properties)
-    return {"kafka": ([*java, "kafka.Kafka", str(properties)], _environment())}
+    return {"kafka": ([*java, *options, "kafka.Kafka", str(properties)], _environment())}
 
 
 def _properties(server):
@@ -109,6 +122,26 @@ def url(server):
 
 def variables(server):
     return {"ROHAS_TEST_KAFKA_BROKERS": url(server)}
+
+
+def _classes(jars):
+    return jars.with_name(f"{jars.name}-classes")
+
+
+def _archive_classes(jars, registry, directory):
+    """Runs a broker once, so that the next ones start in half the time: they load its classes as they were in memory."""
+    say("archiving Kafka's classes")
+    def archiving(server, jars):
+        return _commands(server, _java(jars), [f"-XX:ArchiveClassesAtExit={directory}/{ARCHIVE}"])
+
+    broker = SimpleNamespace(name=name, ports=ports, processes=processes, settings=settings, probe=probe, commands=archiving)
+    server = Server(directory, broker, registry)
+    server.start(jars, {})
+    server.wait()
+    # It writes the archive when it ends.
+    if server.main.stop(ARCHIVE_SECONDS):
+        raise Failure(f"Kafka did not archive its classes within {ARCHIVE_SECONDS} s")
+    server.wipe()
 
 
 def _copy_jars(directory):
