@@ -18,9 +18,7 @@ use crate::recorder::Recorder;
 use crate::reply::Reply;
 use crate::trigger::http::ErrorBody;
 use crate::trigger::websocket::close::{Close, FAILED};
-use crate::trigger::websocket::decoder::Message;
-use crate::trigger::websocket::frame::{self, Opcode};
-use crate::trigger::websocket::message::{Payload, validate};
+use crate::trigger::websocket::message::{Message, Payload, validate};
 use crate::trigger::websocket::peer::Peer;
 use crate::trigger::websocket::registry::{self, Audience};
 use crate::version::{HandlerRef, Version, WebSocketRoute};
@@ -78,6 +76,7 @@ impl Calls {
                 }
             }
         }
+        self.peer.queue.opened();
         recorder.finish(&scene.app.telemetry);
         outcome
     }
@@ -116,8 +115,8 @@ impl Calls {
     }
 
     /// The connection has ended. Nothing can be said any more; all handlers are told.
-    pub(super) async fn closed(self, close: Close) -> Result<(), Close> {
-        let Some(scene) = self.scene() else { return Ok(()) };
+    pub(super) async fn closed(self, close: Close) {
+        let Some(scene) = self.scene() else { return };
         let mut recorder = root(Kind::WebSocketDisconnect, &scene.route.titles.disconnect);
         let _permit = scene.admit(&mut recorder).await;
         for handler in &scene.route.on_disconnect {
@@ -127,7 +126,6 @@ impl Calls {
             drop(self.run(&scene, call, &mut recorder).await);
         }
         recorder.finish(&scene.app.telemetry);
-        Ok(())
     }
 
     async fn run(&self, scene: &Scene, call: Call<'_>, recorder: &mut Recorder) -> Result<Reply, ErrorBody> {
@@ -154,21 +152,21 @@ impl Calls {
     }
 
     fn answer(&self, reply: &Reply) {
-        if let (Some(frame), Some(app)) = (frame_of(reply), self.app.upgrade()) {
-            self.peer.send(frame, app.websockets.now());
+        if let (Some(message), Some(app)) = (message_of(reply), self.app.upgrade()) {
+            self.peer.answer(message, app.websockets.now());
         }
     }
 
     fn broadcast(&self, scene: &Scene, reply: &Reply) {
-        if let Some(frame) = frame_of(reply) {
-            scene.app.websockets.broadcast(&scene.route.name, Audience::default(), &frame);
+        if let Some(message) = message_of(reply) {
+            scene.app.websockets.broadcast(&scene.route.name, Audience::default(), &message);
         }
     }
 
     /// Tells the client what went wrong.
     fn complain(&self, mut error: ErrorBody, recorder: &Recorder) {
         error.trace_id = Some(TraceId::from_bytes(recorder.context().trace_id).to_string());
-        self.peer.queue.push(frame::encode(Opcode::Text, &error.to_json()));
+        self.peer.queue.answer(Message::text(error.to_json().into()));
     }
 }
 
@@ -191,11 +189,9 @@ fn root(kind: Kind, name: &Arc<str>) -> Recorder {
     Recorder::begin(kind, name, TraceContext { trace_id: *TraceId::random().as_bytes(), parent: [0; 8] })
 }
 
-/// What a handler returned as a frame; nothing for nothing.
-fn frame_of(reply: &Reply) -> Option<Bytes> {
-    match &reply.body[..] {
-        data if reply.is_binary() => Some(frame::encode(Opcode::Binary, data)),
-        b"null" => None,
-        data => Some(frame::encode(Opcode::Text, data)),
-    }
+/// What a handler returned as a message; nothing for nothing. Copied, because it is a part of what was read from a worker.
+fn message_of(reply: &Reply) -> Option<Message> {
+    let binary = reply.is_binary();
+    let nothing = !binary && *reply.body == *b"null";
+    (!nothing).then(|| Message { binary, data: Bytes::copy_from_slice(&reply.body) })
 }

@@ -1,8 +1,12 @@
 //! Why does a connection end? A code that programs understand and a reason for people, as a close frame carries them.
 
-use bytes::Bytes;
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::trigger::websocket::frame::{self, MAX_CONTROL, Opcode};
+/// Longest reason that a close frame has room for.
+const MAX_REASON: usize = 123;
 
 pub(super) const NORMAL: u16 = 1000;
 pub(super) const GOING_AWAY: u16 = 1001;
@@ -34,40 +38,47 @@ impl Close {
         Self::new(ABNORMAL, reason)
     }
 
-    /// Reads the payload of a close frame.
-    pub(super) fn parse(payload: &[u8]) -> Result<Self, Self> {
-        let Some((code, reason)) = payload.split_first_chunk::<2>() else {
-            return match payload {
-                [] => Ok(Self::new(NONE_GIVEN, "")),
-                _ => Err(Self::new(PROTOCOL_ERROR, "a close frame has half a code")),
-            };
-        };
-        let code = u16::from_be_bytes(*code);
-        if !is_sendable(code) {
-            return Err(Self::new(PROTOCOL_ERROR, "a close frame has a code that nobody may send"));
+    /// A connection that nothing can be read from or written to any more.
+    pub(super) fn broken(error: &Error) -> Self {
+        match error {
+            Error::Protocol(_) => Self::abnormal("the client has gone without a close frame"),
+            Error::Io(error) => Self::abnormal(&format!("the connection has broken: {error}")),
+            error => Self::abnormal(&format!("the connection has broken: {error}")),
         }
-        let Ok(reason) = str::from_utf8(reason) else {
-            return Err(Self::new(INVALID_TEXT, "the reason of a close frame is not UTF-8"));
-        };
-        Ok(Self::new(code, reason))
     }
 
-    /// The close frame. A code that cannot be sent is left out, a reason that is too long cut.
-    pub(super) fn encode(&self) -> Bytes {
-        if !is_sendable(self.code) {
-            return frame::encode(Opcode::Close, b"");
+    /// What a client has done wrong, if the error means that it has.
+    pub(super) fn of_violation(error: &Error) -> Option<Self> {
+        match error {
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+            Error::Protocol(error) => Some(Self::new(PROTOCOL_ERROR, &error.to_string())),
+            Error::Utf8(_) => Some(Self::new(INVALID_TEXT, "a text is not UTF-8")),
+            Error::Capacity(_) => {
+                Some(Self::new(TOO_LARGE, "a message is larger than websocket.max_message or max_frame allows"))
+            }
+            _ => None,
         }
-        let end = self.reason.floor_char_boundary(MAX_CONTROL - 2);
-        let mut payload = Vec::with_capacity(2 + end);
-        payload.extend_from_slice(&self.code.to_be_bytes());
-        payload.extend_from_slice(&self.reason.as_bytes()[..end]);
-        frame::encode(Opcode::Close, &payload)
+    }
+
+    /// What a close frame carries. A code that cannot be sent is left out, a reason that is too long cut.
+    pub(super) fn frame(&self) -> Option<CloseFrame> {
+        is_sendable(self.code).then(|| CloseFrame {
+            code: self.code.into(),
+            reason: self.reason[..self.reason.floor_char_boundary(MAX_REASON)].into(),
+        })
     }
 }
 
-/// Whether a close frame may have this code: those of RFC 6455 and its registry, and those that are free for programs.
+/// What a client's close frame carries.
+impl From<Option<CloseFrame>> for Close {
+    fn from(frame: Option<CloseFrame>) -> Self {
+        frame.map_or_else(|| Self::new(NONE_GIVEN, ""), |frame| Self::new(frame.code.into(), &frame.reason))
+    }
+}
+
+/// Whether a close frame may have this code: those of RFC 6455 and those that are free for programs.
 pub(super) fn is_sendable(code: u16) -> bool {
-    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+    CloseCode::from(code).is_allowed()
 }
 
 #[cfg(test)]
@@ -75,23 +86,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_that_stand_for_none_are_neither_taken_nor_sent() {
+    fn codes_that_stand_for_none_are_not_sent() {
         for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535u16] {
-            assert_eq!(Close::parse(&code.to_be_bytes()).unwrap_err().code, PROTOCOL_ERROR, "{code}");
-            assert_eq!(&Close::new(code, "x").encode()[..], b"\x88\x00", "{code}");
+            assert_eq!(Close::new(code, "x").frame(), None, "{code}");
         }
-        for code in [1000, 1003, 1007, 1014, 3000, 4999u16] {
-            assert_eq!(Close::parse(&code.to_be_bytes()).unwrap(), Close::new(code, ""), "{code}");
+        for code in [1000, 1003, 1007, 1013, 3000, 4999u16] {
+            let close = Close::new(code, "x");
+            assert_eq!(Close::from(close.frame()), close, "{code}");
         }
-        assert_eq!(Close::parse(b"").unwrap().code, NONE_GIVEN);
-        assert_eq!(Close::parse(b"\x03").unwrap_err().code, PROTOCOL_ERROR);
-        assert_eq!(Close::parse(b"\x03\xe8\xff").unwrap_err().code, INVALID_TEXT);
+        assert_eq!(Close::from(None).code, NONE_GIVEN);
     }
 
     #[test]
     fn a_reason_is_cut_between_characters() {
-        let frame = Close::new(NORMAL, &"é".repeat(100)).encode();
-        assert_eq!(frame.len(), 2 + 2 + 122);
-        assert_eq!(Close::parse(&frame[2..]).unwrap().reason.chars().count(), 61);
+        let frame = Close::new(NORMAL, &"é".repeat(100)).frame().unwrap();
+        assert_eq!(frame.reason.chars().count(), 61);
     }
 }

@@ -15,6 +15,9 @@ use rohas_handlers_host::invocation::{Connection, ConnectionInput, MiddlewareCon
 use rohas_telemetry::{Kind, Phase, Status};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_util::io::InspectReader;
 use uuid::Uuid;
 
 use crate::app::App;
@@ -26,14 +29,13 @@ use crate::trigger::http::{
 };
 use crate::trigger::middleware::{Chain, Subject, client_address};
 use crate::trigger::websocket::calls::Calls;
-use crate::trigger::websocket::decoder::{Decoder, Limits};
 use crate::trigger::websocket::handshake::{self, Handshake};
 use crate::trigger::websocket::origin;
 use crate::trigger::websocket::peer::Peer;
 use crate::trigger::websocket::pulse::Pulse;
 use crate::trigger::websocket::queue::Queue;
 use crate::trigger::websocket::registry::Place;
-use crate::trigger::websocket::session::Session;
+use crate::trigger::websocket::session::{self, Session};
 use crate::version::{Version, WebSocketRoute};
 
 /// A connection that has been let in and waits for its upgrade.
@@ -41,7 +43,7 @@ struct Opening {
     upgrade: OnUpgrade,
     place: Place,
     peer: Arc<Peer>,
-    limits: Limits,
+    config: WebSocketConfig,
     calls: Calls,
     recorder: Recorder,
 }
@@ -117,10 +119,9 @@ async fn pass(
     };
     let (upgrade, accept) = handshake.into_parts();
     recorder.http(get_method(), &route.path, StatusCode::SWITCHING_PROTOCOLS.as_u16());
-    let settings = &version.settings.websocket;
-    let limits = Limits { message: settings.max_message.as_u64(), frame: settings.max_frame.as_u64() };
+    let config = session::config(&version.settings.websocket);
     let calls = Calls::new(app, &peer, input);
-    app.tracker.spawn(open(Arc::downgrade(app), Opening { upgrade, place, peer, limits, calls, recorder }));
+    app.tracker.spawn(open(Arc::downgrade(app), Opening { upgrade, place, peer, config, calls, recorder }));
     handshake::switching(accept, headers)
 }
 
@@ -229,8 +230,8 @@ async fn connection(
 
 /// Waits for the upgrade and runs the connection to its end.
 async fn open(app: Weak<App>, opening: Opening) {
-    let Opening { upgrade, place, peer, limits, calls, mut recorder } = opening;
-    let Some(socket) = upgraded(upgrade).await else {
+    let Opening { upgrade, place, peer, config, calls, mut recorder } = opening;
+    let Some((stream, rest)) = upgraded(upgrade).await else {
         if let Some(app) = app.upgrade() {
             recorder.failure(Status::Cancelled, "client_gone", "the client went away before the upgrade");
             recorder.finish(&app.telemetry);
@@ -238,7 +239,11 @@ async fn open(app: Weak<App>, opening: Opening) {
         return;
     };
     let running = Box::pin(calls.clone().opened(recorder));
-    Session::new(socket, Decoder::new(limits), place.register(peer), (calls, running)).await;
+    let registered = place.register(peer);
+    // A client that sends something is there, even when it is a part of a long frame.
+    let stream = InspectReader::new(stream, registered.hear());
+    let socket = WebSocketStream::from_partially_read(stream, rest.into(), Role::Server, Some(config)).await;
+    Session::new(socket, registered, (calls, running)).run().await;
 }
 
 /// The socket below a connection that no longer carries HTTP, and what was read from it since.

@@ -8,13 +8,11 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::upgrade::OnUpgrade;
-use sha1_smol::Sha1;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::trigger::http::ErrorBody;
 
 const KEY: HeaderName = header::SEC_WEBSOCKET_KEY;
-/// What RFC 6455 has a server append to a client's key.
-const SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const SPOKEN: &str = "13";
 
 /// A request that asks for a WebSocket in order.
@@ -43,7 +41,7 @@ impl Handshake {
         let Some(key) = key else {
             return Err(malformed("the sec-websocket-key is not 16 bytes in base64"));
         };
-        let accept = accept(key);
+        let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).expect("base64 is visible ASCII");
         let upgrade = parts.extensions.remove::<OnUpgrade>();
         let upgrade = upgrade.ok_or_else(|| malformed("this connection cannot be upgraded"))?;
         Ok(Self { upgrade, accept })
@@ -65,13 +63,6 @@ pub(super) fn switching(accept: HeaderValue, further: HeaderMap) -> Response {
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     response
-}
-
-fn accept(key: &HeaderValue) -> HeaderValue {
-    let mut sha = Sha1::new();
-    sha.update(key.as_bytes());
-    sha.update(SUFFIX);
-    HeaderValue::try_from(STANDARD.encode(sha.digest().bytes())).expect("base64 is visible ASCII")
 }
 
 /// Whether a header that is a list, in one line or several, has this item.
@@ -96,12 +87,6 @@ fn malformed(text: &str) -> ErrorBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_answer_to_a_key_is_that_of_the_rfc() {
-        let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
-        assert_eq!(accept(&key), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    }
 
     #[test]
     fn lists_are_searched_in_all_their_lines() {

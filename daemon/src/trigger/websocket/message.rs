@@ -6,8 +6,25 @@ use rohas_config::schema::shape::{Changed, Shape};
 use serde_json::{Value, json};
 
 use crate::trigger::http::ErrorBody;
-use crate::trigger::websocket::decoder::Message;
 use crate::version::WebSocketRoute;
+
+/// A message as it comes from a client or goes to one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Message {
+    /// Whether it is binary; else it is text, which is UTF-8.
+    pub(super) binary: bool,
+    pub(super) data: Bytes,
+}
+
+impl Message {
+    pub(super) fn text(data: Bytes) -> Self {
+        Self { binary: false, data }
+    }
+
+    pub(super) fn binary(data: Bytes) -> Self {
+        Self { binary: true, data }
+    }
+}
 
 /// A message, checked.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,15 +1,13 @@
 //! How do WebSocket clients talk to handlers, and handlers to them?
 //!
-//! `endpoint` lets clients in, `session` is one open connection, `calls` what its handlers do about it. `frame`, `close` and
-//! `decoder` are the protocol, without input or output; `registry` knows who is there, `queue` holds what waits for a client,
-//! `pulse` and `clock` say who has gone.
+//! `endpoint` lets clients in, `session` is one open connection, `calls` what its handlers do about it. The protocol is
+//! tokio-tungstenite's. `registry` knows who is there, `queue` holds what waits for a client, `close` says why a connection
+//! ends, `pulse` and `clock` say who has gone.
 
 mod calls;
 mod clock;
 mod close;
-mod decoder;
 mod endpoint;
-mod frame;
 mod handshake;
 mod message;
 mod origin;
@@ -23,5 +21,7 @@ pub(crate) use clock::beat;
 pub(crate) use endpoint::endpoint;
 pub(crate) use registry::Registry;
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::trigger::websocket::message::Message;
 use crate::trigger::websocket::pulse::Pulse;
-use crate::trigger::websocket::queue::{End, Queue};
+use crate::trigger::websocket::queue::Queue;
 
 /// One open connection.
 #[derive(Debug)]
@@ -19,13 +19,15 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Sends a message that is a whole frame, at the time `now` of the registry's clock.
-    pub(super) fn send(&self, frame: Bytes, now: u64) {
+    /// Sends a message that anyone has for the client, at the time `now` of the registry's clock.
+    pub(super) fn send(&self, message: Message, now: u64) {
         self.pulse.speak(now);
-        self.queue.push(frame);
+        self.queue.push(message);
     }
 
-    pub(super) fn end(&self, end: End) {
-        self.queue.end(end);
+    /// Sends a message that is what the connection's own handlers return.
+    pub(super) fn answer(&self, message: Message, now: u64) {
+        self.pulse.speak(now);
+        self.queue.answer(message);
     }
 }

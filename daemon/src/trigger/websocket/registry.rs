@@ -1,7 +1,7 @@
 //! Which connections are open, and in which rooms? Whoever has something for clients finds them here.
 //!
 //! A connection belongs to the shard that its id names, with all of its rooms: what concerns one connection takes one lock,
-//! a broadcast one after the other. A frame that goes to many exists once.
+//! a broadcast one after the other. A message that goes to many exists once.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::trigger::websocket::close::{self, Close, GOING_AWAY};
-use crate::trigger::websocket::frame::{self, Opcode};
+use crate::trigger::websocket::message::Message;
 use crate::trigger::websocket::peer::Peer;
 use crate::trigger::websocket::pulse::{Due, Rules};
 use crate::trigger::websocket::queue::End;
@@ -111,8 +111,8 @@ impl Registry {
         self.shard(id).connections.get(&id).map(|entry| Arc::clone(&entry.peer))
     }
 
-    /// Sends one frame to many.
-    pub(super) fn broadcast(&self, websocket: &str, audience: Audience<'_>, frame: &Bytes) {
+    /// Sends one message to many.
+    pub(super) fn broadcast(&self, websocket: &str, audience: Audience<'_>, message: &Message) {
         let now = self.now();
         for shard in &self.shards {
             let shard = lock(shard);
@@ -125,7 +125,7 @@ impl Registry {
                 },
             };
             for (_, peer) in peers.iter().filter(|(id, _)| audience.exclude != Some(**id)) {
-                peer.send(frame.clone(), now);
+                peer.send(message.clone(), now);
             }
         }
     }
@@ -134,7 +134,7 @@ impl Registry {
     pub(crate) fn close_undeclared(&self, version: &Version) {
         self.each(|peer| {
             if !version.websockets.contains_key(&peer.websocket) {
-                peer.end(End::Finish(no_longer_served()));
+                peer.queue.end(End::Finish(no_longer_served()));
             }
         });
     }
@@ -142,28 +142,28 @@ impl Registry {
     /// The daemon stops: closes every connection, and those that come yet.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
-        self.each(|peer| peer.end(End::Finish(shutting_down())));
+        self.each(|peer| peer.queue.end(End::Finish(shutting_down())));
     }
 
     /// Ends what has not ended by itself.
     pub(crate) fn cut(&self) {
-        self.each(|peer| peer.end(End::Cut(shutting_down())));
+        self.each(|peer| peer.queue.end(End::Cut(shutting_down())));
     }
 
     /// Does what is due on every connection.
     pub(super) fn tick(&self, rules: Rules) {
-        let (now, ping) = (self.now(), frame::encode(Opcode::Ping, b""));
+        let now = self.now();
         self.each(|peer| match peer.pulse.due(now, rules) {
             None => {}
-            Some(Due::Ping) => peer.queue.push(ping.clone()),
+            Some(Due::Ping) => peer.queue.ping(),
             Some(Due::CloseIdle) => {
-                peer.end(End::Finish(Close::new(
+                peer.queue.end(End::Finish(Close::new(
                     GOING_AWAY,
                     "no message for as long as websocket.idle_timeout allows",
                 )));
             }
-            Some(Due::CutSilent) => peer.end(End::Cut(Close::abnormal("no answer to a ping"))),
-            Some(Due::CutClosing) => peer.end(End::Cut(Close::abnormal("the close took too long"))),
+            Some(Due::CutSilent) => peer.queue.end(End::Cut(Close::abnormal("no answer to a ping"))),
+            Some(Due::CutClosing) => peer.queue.end(End::Cut(Close::abnormal("the close took too long"))),
         });
     }
 
@@ -204,12 +204,12 @@ impl PushSink for Registry {
         match push {
             Push::Send { connection, frame } => {
                 if let Some(peer) = self.peer(&connection) {
-                    peer.send(encode(&frame), self.now());
+                    peer.send(message_of(&frame), self.now());
                 }
             }
             Push::Broadcast { websocket, room, exclude, frame } => {
                 let exclude = exclude.and_then(|id| Uuid::parse_str(&id).ok());
-                self.broadcast(&websocket, Audience { room: room.as_deref(), exclude }, &encode(&frame));
+                self.broadcast(&websocket, Audience { room: room.as_deref(), exclude }, &message_of(&frame));
             }
             Push::Join { connection, room } => self.join(&connection, &room),
             Push::Leave { connection, room } => self.leave(&connection, &room),
@@ -217,17 +217,18 @@ impl PushSink for Registry {
                 if let Some(peer) = self.peer(&connection) {
                     // Codes that no frame may have mean that there is nothing to say.
                     let code = if close::is_sendable(code) { code } else { close::NORMAL };
-                    peer.end(End::Close(Close::new(code, &reason)));
+                    peer.queue.end(End::Close(Close::new(code, &reason)));
                 }
             }
         }
     }
 }
 
-fn encode(frame: &Frame) -> Bytes {
+/// What a handler sends as a message. Copied, because it is a part of what was read from the worker.
+fn message_of(frame: &Frame) -> Message {
     match frame {
-        Frame::Text(data) => frame::encode(Opcode::Text, data),
-        Frame::Binary(data) => frame::encode(Opcode::Binary, data),
+        Frame::Text(data) => Message::text(Bytes::copy_from_slice(data)),
+        Frame::Binary(data) => Message::binary(Bytes::copy_from_slice(data)),
     }
 }
 
@@ -261,7 +262,7 @@ impl Place {
         shard.connections.insert(peer.id, Entry { peer: Arc::clone(&peer), rooms: Vec::new() });
         drop(shard);
         if self.0.draining.load(Ordering::SeqCst) {
-            peer.end(End::Finish(shutting_down()));
+            peer.queue.end(End::Finish(shutting_down()));
         }
         Registered { peer, place: self }
     }
@@ -280,6 +281,12 @@ impl Registered {
 
     pub(super) fn registry(&self) -> &Registry {
         &self.place.0
+    }
+
+    /// To be called when something comes from the client.
+    pub(super) fn hear(&self) -> impl FnMut(&[u8]) + Unpin + use<> {
+        let (peer, registry) = (Arc::clone(&self.peer), Arc::clone(&self.place.0));
+        move |_input| peer.pulse.hear(registry.now())
     }
 }
 
@@ -312,13 +319,14 @@ mod tests {
             queue: Queue::new(1 << 20),
             pulse: Pulse::new(registry.now()),
         };
+        peer.queue.opened();
         registry.admit(100).unwrap().register(Arc::new(peer))
     }
 
-    /// What waits for a connection, one letter per frame.
+    /// Takes out what waits for a connection, one letter per frame.
     fn waiting(connection: &Registered) -> String {
-        let frames = connection.peer().queue.front();
-        frames.iter().map(|frame| String::from_utf8_lossy(&frame[2..]).into_owned()).collect()
+        let frames = std::iter::from_fn(|| connection.peer().queue.pop());
+        frames.map(|frame| String::from_utf8_lossy(frame.payload()).into_owned()).collect()
     }
 
     fn broadcast(registry: &Registry, websocket: &str, room: Option<&str>, data: &'static str) {
@@ -347,9 +355,10 @@ mod tests {
         registry.push(Push::Leave { connection: id(&chats[0]), room: "r".into() });
         broadcast(&registry, "Chat", Some("r"), "c");
         let but_first = Audience { room: None, exclude: Some(chats[0].peer().id) };
-        registry.broadcast("Chat", but_first, &frame::encode(Opcode::Text, b"d"));
-        assert_eq!(chats.iter().map(waiting).collect::<Vec<_>>()[..3], ["ab", "abcd", "ad"]);
-        assert!(chats[2..].iter().all(|chat| waiting(chat) == "ad"));
+        registry.broadcast("Chat", but_first, &Message::text(Bytes::from_static(b"d")));
+        let got: Vec<_> = chats.iter().map(waiting).collect();
+        assert_eq!(got[..3], ["ab", "abcd", "ad"]);
+        assert!(got[2..].iter().all(|got| got == "ad"));
         assert_eq!(waiting(&other), "");
     }
 
@@ -370,7 +379,7 @@ mod tests {
             registry.push(push);
         }
         broadcast(&registry, "Chat", Some("r"), "x");
-        assert!(peer.queue.front().is_empty() && peer.queue.take_end(true).is_none());
+        assert!(peer.queue.pop().is_none() && peer.queue.take_end(true).is_none());
         assert_eq!(registry.count(), 0);
         assert!(registry.shards.iter().all(|shard| lock(shard).members.is_empty()));
     }

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_util::task::TaskTracker;
 
+use super::queue::FRAGMENT;
 use super::*;
 use crate::app::App;
 use crate::brokers::Brokers;
@@ -27,8 +28,8 @@ use crate::trigger::broker::Subscriptions;
 use crate::trigger::http::Listener;
 use crate::version::Version;
 
-const SETTINGS: &str = "[project]\nname = \"test\"\n[server]\nport = 0\n[websocket]\nmax_message = \"32MiB\"\n\
-                        max_frame = \"32MiB\"\nsend_queue = \"64MiB\"\nclose_timeout = \"1s\"\n";
+const SETTINGS: &str =
+    "[project]\nname = \"test\"\n[server]\nport = 0\n[websocket]\nsend_queue = \"64MiB\"\nclose_timeout = \"5s\"\n";
 const SCHEMA: &str = "ws Echo { path: \"/\"  onMessage: [echo] }\n";
 
 /// A host whose handler returns every message as it came.
@@ -69,7 +70,7 @@ fn as_it_came(body: Bytes) -> Bytes {
 }
 
 /// A daemon's middle, listening.
-struct Server {
+pub(super) struct Server {
     address: SocketAddr,
     app: Arc<App>,
     _subscriptions: Subscriptions,
@@ -80,11 +81,16 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::with_limits(32 << 20, 32 << 20)
+    }
+
+    pub(super) fn with_limits(message: usize, frame: usize) -> Self {
+        let settings = format!("{SETTINGS}max_message = {message}\nmax_frame = {frame}\n");
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         fs::create_dir_all(root.join("config")).unwrap();
         fs::create_dir_all(root.join("schema")).unwrap();
-        fs::write(root.join("config/rohas.toml"), SETTINGS).unwrap();
+        fs::write(root.join("config/rohas.toml"), settings).unwrap();
         fs::write(root.join("schema/echo.ro"), SCHEMA).unwrap();
         let project = Project { root: root.to_owned(), schema: root.join("schema"), overrides: Overrides::default() };
         let sound = project.read(false).unwrap();
@@ -105,7 +111,7 @@ impl Server {
         Self { address, app, _subscriptions: subscriptions, runtime, _telemetry: service, _directory: directory }
     }
 
-    fn connect(&self) -> TcpStream {
+    pub(super) fn connect(&self) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream
@@ -153,7 +159,7 @@ impl Drop for Server {
 }
 
 /// A frame from a client, with a mask that changes nothing.
-fn sent(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn sent(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = got(first, payload);
     bytes[1] |= 0x80;
     let header = bytes.len() - payload.len();
@@ -179,6 +185,19 @@ fn got(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A message from the daemon, which is sent in several frames when it is long.
+fn got_in_frames(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frames: Vec<_> = payload.chunks(FRAGMENT).map(|part| got(0x00, part)).collect();
+    if frames.is_empty() {
+        frames.push(got(0x00, b""));
+    }
+    frames[0][0] = first & 0x0f;
+    if let Some(last) = frames.last_mut() {
+        last[0] |= 0x80;
+    }
+    frames.concat()
+}
+
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
@@ -199,7 +218,7 @@ fn what_is_in_order_is_echoed_as_it_came() {
     for length in [0, 1, 125, 126, 127, 128, 65_535, 65_536, 300_000] {
         for (first, payload) in [(TEXT, vec![b'*'; length]), (BINARY, vec![0xfe; length])] {
             let answers = server.answers(&[sent(first, &payload), close()]);
-            assert!(answers == [got(first, &payload), closed()].concat(), "{first} {length}");
+            assert!(answers == [got_in_frames(first, &payload), closed()].concat(), "{first} {length}");
         }
     }
     // In pieces of one byte, and a message in fragments with pings between them.
@@ -225,7 +244,7 @@ fn what_breaks_the_protocol_ends_the_connection_with_its_code() {
         ("reserved bits of a ping", vec![sent(0xf9, b"x")], 1002),
         ("a reserved opcode", vec![sent(0x83, b"x")], 1002),
         ("a reserved control opcode", vec![sent(0x8f, b"")], 1002),
-        ("a large ping", vec![vec![0x89, 0xfe, 0, 126, 0, 0, 0, 0]], 1002),
+        ("a large ping", vec![sent(PING, &[0; 126])], 1002),
         ("a fragmented ping", vec![sent(0x09, b"x")], 1002),
         ("a fragmented close", vec![sent(0x08, b"")], 1002),
         ("a continuation of nothing", vec![sent(0x80, b"x")], 1002),
@@ -251,6 +270,9 @@ fn what_breaks_the_protocol_ends_the_connection_with_its_code() {
         );
     }
 }
+
+/// Cases with a text that goes wrong in the middle of a frame, which is noticed when the frame has come.
+const LATE: [&str; 2] = ["6.4.3", "6.4.4"];
 
 /// The Autobahn test suite, when `ROHAS_AUTOBAHN` names a command that runs it (`make autobahn` does).
 ///
@@ -280,11 +302,14 @@ fn autobahn() {
     let mut wrong = Vec::new();
     for (case, result) in cases {
         let behaviour = |key: &str| result[key].as_str().unwrap().to_owned();
-        for (key, good) in
-            [("behavior", ["OK", "INFORMATIONAL", "NON-STRICT"]), ("behaviorClose", ["OK", "INFORMATIONAL", "OK"])]
-        {
+        for key in ["behavior", "behaviorClose"] {
             *tally.entry(format!("{key} {}", behaviour(key))).or_default() += 1;
-            if !good.contains(&&*behaviour(key)) {
+            let good = match &*behaviour(key) {
+                "OK" | "INFORMATIONAL" => true,
+                "NON-STRICT" => LATE.contains(&&**case),
+                _ => false,
+            };
+            if !good {
                 wrong.push(format!("{case}: {key} {}", behaviour(key)));
             }
         }
