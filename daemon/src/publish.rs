@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use rohas_adapters::broker::Publication;
 use rohas_adapters::{Envelope, TraceContext};
@@ -191,10 +193,12 @@ fn automatic_payload(route: &EventRoute, completed: &Completed, cause: &Cause<'_
     if let Some((_, payload)) = completed.sets.iter().find(|(event, _)| **event == *route.name) {
         return fit(route, payload).map(Some);
     }
-    if cause.of_nothing == OfNothing::NoEvent && is_nothing(&completed.reply) {
+    // Only a WebSocket's handler returns bytes as they are; what others return is JSON, whatever header they set.
+    let bytes = cause.of_nothing == OfNothing::NoEvent && completed.is_binary();
+    if cause.of_nothing == OfNothing::NoEvent && !bytes && is_nothing(&completed.reply) {
         return Ok(None);
     }
-    let result = parse(route, &completed.reply)?;
+    let result = if bytes { Value::String(STANDARD.encode(&completed.reply)) } else { parse(route, &completed.reply)? };
     let faults = match check(route, result.clone()) {
         Ok(payload) => return Ok(Some(payload)),
         Err(_) if result.is_null() && cause.of_nothing == OfNothing::WhatFits => return Ok(None),

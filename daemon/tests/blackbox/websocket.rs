@@ -23,11 +23,14 @@ const SCHEMA: &str = r#"
       triggers: [Said]
     }
     ws Loud { path: "/ws/loud"  message: Json  onMessage: [loud_said]  onDisconnect: [loud_left]  broadcast: true }
-    ws Raw { path: "/ws/raw"  message: Bytes  onMessage: [raw_said] }
+    ws Raw { path: "/ws/raw"  message: Bytes  onMessage: [raw_said]  triggers: [Bits] }
+    ws Slow { path: "/ws/slow"  onConnect: [slow_open] }
     ws Free { path: "/ws/free"  onMessage: [free_said] }
     ws Shut { path: "/ws/shut"  onConnect: [shut_open]  onDisconnect: [shut_left] }
     event Said { payload: Json  handler: [note_said] }
     event Tell { payload: Json  handler: [tell] }
+    event Bits { payload: Bytes  handler: [note_bits] }
+    api Send { method: POST  path: "/bits"  response: Bytes  triggers: [Bits] }
     api Push { method: POST  path: "/push"  body: Json  response: Json }
     api Notes { method: GET  path: "/notes"  response: Json }
 "#;
@@ -87,7 +90,7 @@ const CHAT: &str = "
         note('left', connection.connection_id, connection.close_code, connection.close_reason)
     ";
 
-const OTHERS: [(&str, &str); 10] = [
+const OTHERS: [(&str, &str); 13] = [
     ("websockets/loud_said", "async def loud_said(message, connection, state):\n    return message.data\n"),
     (
         "websockets/loud_left",
@@ -101,6 +104,19 @@ const OTHERS: [(&str, &str); 10] = [
         "websockets/free_said",
         "def free_said(message, connection, state):\n    data = message.data\n    return data if isinstance(data, bytes) else {'got': data}\n",
     ),
+    (
+        "websockets/slow_open",
+        "
+        from journal import *
+        async def slow_open(connection, state):
+            state.ws.send(connection.id, 'own')
+            note('opening', connection.id)
+            await wait_for('go')
+            return 'welcome'
+        ",
+    ),
+    ("events/note_bits", "from journal import *\ndef note_bits(event):\n    note('bits', event.payload.hex())\n"),
+    ("api/send", "def handle_send():\n    return b'\\x01\\xfe'\n"),
     ("websockets/shut_open", "def shut_open(connection):\n    raise ValueError('no entry')\n"),
     (
         "websockets/shut_left",

@@ -127,6 +127,21 @@ fn bytes_are_binary_frames() {
 }
 
 #[test]
+fn bytes_that_are_returned_are_the_payload_of_an_event() {
+    let project = project("");
+    let daemon = project.run();
+    let mut raw = Client::open(&daemon, "/ws/raw");
+    for (sent, returned) in [(&b"\0\xff"[..], &b"\xff\0"[..]), (b"llun", b"null"), (b"", b"")] {
+        raw.0.send(Message::binary(sent)).unwrap();
+        assert_eq!(raw.next(), Message::Binary(Bytes::from_static(returned)));
+    }
+    assert_eq!(daemon.post("/bits", "").status, 200);
+    let mut bits = wait_for_notes(&project, "bits", 4);
+    bits.sort_by_key(|note| note[0].to_string());
+    assert_eq!(bits, [[json!("")], [json!("01fe")], [json!("6e756c6c")], [json!("ff00")]]);
+}
+
+#[test]
 fn without_a_type_anything_is_a_message() {
     let project = project("");
     let daemon = project.run();
@@ -159,6 +174,44 @@ fn any_handler_can_send_to_connections() {
     }
     second.say(&json!({"kind": "send", "to": one}).to_string());
     assert_eq!(first.json(), json!({"from": two}));
+}
+
+#[test]
+fn a_cron_job_can_send_to_connections() {
+    let tick = "
+        import os
+        async def handle_tick(req, state):
+            state.ws.broadcast('Chat', {'tick': req['cron_name']})
+            if os.path.exists('id'):
+                state.ws.send(open('id').read(), 'for you')
+        ";
+    let project = project("")
+        .file("schema/tick.ro", "cron Tick { schedule: \"* * * * * *\" }")
+        .file("src/handlers/cron/tick.py", tick);
+    let daemon = project.run();
+    let (mut first, one) = chat(&daemon);
+    let (mut second, _) = chat(&daemon);
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.json(), json!({"tick": "Tick"}));
+    }
+    project.write("id", &one);
+    let said = std::iter::from_fn(|| Some(first.json())).find(|said| *said != json!({"tick": "Tick"}));
+    assert_eq!(said, Some(json!("for you")));
+    assert_eq!(second.json(), json!({"tick": "Tick"}));
+}
+
+#[test]
+fn nothing_comes_before_what_a_connection_is_welcomed_with() {
+    let project = project("");
+    let daemon = project.run();
+    let mut client = Client::open(&daemon, "/ws/slow");
+    let id = wait_for_notes(&project, "opening", 1)[0][0].clone();
+    for push in [json!({"ws": "Slow", "data": "to all"}), json!({"to": id, "data": "to one"})] {
+        assert_eq!(daemon.post("/push", &push.to_string()).status, 200);
+    }
+    project.write("go", "");
+    let said: Vec<_> = (0..4).map(|_| client.json()).collect();
+    assert_eq!(said, [json!("welcome"), json!("own"), json!("to all"), json!("to one")]);
 }
 
 #[test]
