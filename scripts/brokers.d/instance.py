@@ -167,9 +167,8 @@ class Server:
 
     def wipe(self):
         if self.directory.exists():
-            ports = self.state["ports"].values()
             shutil.rmtree(self.directory)
-            self.ports.give_back(self.directory, ports)
+            self.ports.sweep()
 
     def _require(self):
         if not self.runs():

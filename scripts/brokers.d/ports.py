@@ -31,10 +31,11 @@ class Ports:
                     return port
         raise Failure("no free port was found on 127.0.0.1")
 
-    def give_back(self, owner, ports):
+    def sweep(self):
+        """Forgets the ports of owners that are gone."""
         with locked(self.directory / ".lock"):
-            for port in ports:
-                if self._owner(port) == str(owner):
+            for port in self._registered():
+                if not self.taken(port):
                     (self.directory / str(port)).unlink()
 
     def taken(self, port):
@@ -42,8 +43,11 @@ class Ports:
 
     def instances(self):
         """The directories of all instances that have ports."""
-        owners = {self._owner(int(file.name)) for file in self.directory.glob("[0-9]*")}
+        owners = {self._owner(port) for port in self._registered()}
         return sorted({pathlib.Path(owner).parent for owner in owners if owner is not None})
+
+    def _registered(self):
+        return [int(file.name) for file in self.directory.glob("[0-9]*")]
 
     def _owner(self, port):
         try:

@@ -52,9 +52,11 @@ class Parts(unittest.TestCase):
         owner.rmdir()
         self.assertFalse(self.ports.taken(port))
 
-    def test_only_the_owner_gives_a_port_back(self):
-        port = self.ports.take(self.directory)
-        self.ports.give_back(self.directory / "another", [port])
-        self.assertTrue(self.ports.taken(port))
-        self.ports.give_back(self.directory, [port])
-        self.assertFalse(self.ports.taken(port))
+    def test_only_ports_without_an_owner_are_forgotten(self):
+        owner = self.directory / "owner"
+        owner.mkdir()
+        forgotten, kept = self.ports.take(owner), self.ports.take(self.directory)
+        owner.rmdir()
+        self.ports.sweep()
+        registered = [file.name for file in (self.directory / "ports").glob("[0-9]*")]
+        self.assertEqual(registered, [str(kept)], f"{forgotten} was not forgotten")
