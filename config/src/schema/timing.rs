@@ -122,7 +122,36 @@ pub(super) fn parse(schedule: &str) -> Result<Cron, CronError> {
     if schedule.split_whitespace().any(|field| field.split(',').any(str::is_empty)) {
         return Err(CronError::ComponentError("nothing stands before or behind a comma".to_owned()));
     }
-    CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build().parse(schedule.trim())
+    let cron = read(schedule.trim())?;
+    match idle_step(schedule) {
+        Some(item) => {
+            let reason = format!("the step of `{item}` is too long, so that only one value is left");
+            Err(CronError::ComponentError(reason))
+        }
+        None => Ok(cron),
+    }
+}
+
+fn read(schedule: &str) -> Result<Cron, CronError> {
+    CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build().parse(schedule)
+}
+
+/// What has a step that leads nowhere: `*/90` as minutes looks as if it were every 90 minutes and is minute 0 of each hour.
+fn idle_step(schedule: &str) -> Option<&str> {
+    let fields: Vec<&str> = schedule.split_whitespace().collect();
+    let items = fields.iter().enumerate().flat_map(|(place, field)| field.split(',').map(move |item| (place, item)));
+    let mut steps = items.filter(|(_, item)| item.contains('/'));
+    steps.find(|(place, item)| is_one_value(item, *place, fields.len())).map(|(_, item)| item)
+}
+
+/// Whether an item at this place of so many fields stands for one value only.
+fn is_one_value(item: &str, place: usize, count: usize) -> bool {
+    let mut fields = vec!["*"; count];
+    fields[place] = item;
+    let Ok(Cron { pattern, .. }) = read(&fields.join(" ")) else { return false };
+    let [seconds, minutes, hours] = [&pattern.seconds, &pattern.minutes, &pattern.hours];
+    let all = [seconds, minutes, hours, &pattern.days, &pattern.months, &pattern.days_of_week];
+    all.into_iter().rev().nth(count - 1 - place).is_some_and(|field| field.values().len() == 1)
 }
 
 /// Whether seconds, minutes or hours begin with a wildcard, as Vixie cron tells the two kinds apart.
@@ -204,6 +233,36 @@ mod tests {
     fn lists_have_no_empty_items() {
         for schedule in ["57 , * 28-28 * */3", "0,,5 * * * *", "5, * * * *", ",5 * * * *"] {
             assert!(Timing::parse(schedule, None).is_err(), "{schedule}");
+        }
+    }
+
+    #[test]
+    fn a_step_that_leaves_one_value_is_refused_and_one_that_leaves_two_is_not() {
+        for schedule in
+            ["*/90 * * * *", "*/60 * * * * *", "5 */24 * * *", "0 0 */31 * *", "0 0 * JAN-MAR/3 *", "0 0 * * */7"]
+        {
+            let error = Timing::parse(schedule, None).unwrap_err().to_string();
+            assert!(error.contains("only one value is left"), "{schedule}: {error}");
+        }
+        for schedule in
+            ["*/59 * * * *", "*/59 * * * * *", "5 */23 * * *", "0 0 */30 * *", "0 0 * JAN-MAR/2 *", "0,1-9/4 * * * *"]
+        {
+            Timing::parse(schedule, None).unwrap();
+        }
+    }
+
+    #[test]
+    fn last_days_nearest_weekdays_and_nth_weekdays_are_known() {
+        for (schedule, days) in [
+            ("0 0 L * *", ["2026-01-31", "2026-02-28"]),
+            ("0 0 LW * *", ["2026-01-30", "2026-02-27"]),
+            ("0 0 15W * *", ["2026-01-15", "2026-02-16"]),
+            ("0 0 * * FRI#2", ["2026-01-09", "2026-02-13"]),
+            ("0 0 * * FRIL", ["2026-01-30", "2026-02-27"]),
+            ("0 0 13 * +FRI", ["2026-02-13", "2026-03-13"]),
+        ] {
+            let expected = days.map(|day| format!("{day}T00:00:00Z"));
+            assert_eq!(due(schedule, "UTC", "2026-01-01T12:00:00Z", 2), expected, "{schedule}");
         }
     }
 
