@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::cli::table::table;
 use crate::cli::{Common, Failure, Outcome, block_on, list, print_json, traces};
 use crate::control::{Client, TraceQuery};
+use crate::trigger::cron::Ledger;
 
 /// How many of the next runs are shown.
 const NEXT_RUNS: usize = 3;
@@ -56,8 +57,8 @@ pub(super) fn run(common: &Common, command: Command) -> Outcome {
 
 fn show(common: &Common, json: bool) -> Outcome {
     let schema: Schema = list::declared(common)?;
-    let now = Timestamp::now();
-    let shown = schema.crons.values().map(|cron| shown(common, cron, now));
+    let ledger = Ledger::open(&common.root()?)?;
+    let shown = schema.crons.values().map(|cron| shown(common, cron, &ledger));
     let shown: Vec<Shown<'_>> = shown.collect::<Result<_, Failure>>()?;
     if json {
         return print_json(&shown);
@@ -71,17 +72,20 @@ fn show(common: &Common, json: bool) -> Outcome {
     Ok(())
 }
 
-fn shown<'a>(common: &Common, cron: &'a Cron, now: Timestamp) -> Result<Shown<'a>, Failure> {
-    let timing = Timing::parse(&cron.schedule, cron.timezone.as_deref())?;
+fn shown<'a>(common: &Common, cron: &'a Cron, ledger: &Ledger) -> Result<Shown<'a>, Failure> {
+    let timezone = cron.timezone.as_deref();
+    let timing = Timing::parse(&cron.schedule, timezone)?;
+    let now = Timestamp::now();
+    let decided = ledger.known(&cron.name, &cron.schedule, timezone, now).unwrap_or(now);
     let query =
         TraceQuery { limit: 1, kinds: vec![Kind::CronRun], name: Some(cron.name.clone()), ..TraceQuery::default() };
     let last = if traces::any(common)? { traces::list(common, query)?.entries.into_iter().next() } else { None };
     Ok(Shown {
         name: &cron.name,
         schedule: &cron.schedule,
-        timezone: cron.timezone.as_deref().unwrap_or("UTC"),
+        timezone: timezone.unwrap_or("UTC"),
         last,
-        next: timing.times_after(now).take(NEXT_RUNS).collect(),
+        next: timing.times_after(now.max(decided)).take(NEXT_RUNS).collect(),
     })
 }
 

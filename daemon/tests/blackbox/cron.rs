@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use crate::journal::{Handlers, journal, kill_daemon, notes, ok, project, stop, subscription};
 use crate::support::{Project, dedent, eventually, text};
 
+const NOTE: &str = "note('{stage}', int(req['scheduled_at'].timestamp()))";
+
 const PREAMBLE: &str = "from journal import *\n";
 
 trait Jobs {
@@ -128,6 +130,76 @@ fn after_a_kill_all_that_was_missed_is_run_in_order_and_nothing_twice() {
     let expected: Vec<i64> = (once[0]..).take(once.len()).collect();
     assert_eq!(once, expected, "{:?}", journal(&project));
     assert!(ran.len() - once.len() <= 1, "{ran:?}");
+}
+
+#[test]
+fn slots_that_are_seconds_late_are_fired_and_what_is_left_out_is_counted() {
+    let declared = |(name, properties)| format!("cron {name} {{ schedule: \"* * * * * *\" {properties} }}\n");
+    let jobs = [("Queued", "overlap: queue"), ("Joined", "overlap: allow catchUp: latest"), ("Skipped", "")];
+    let mut project = project(&jobs.map(declared).concat());
+    for name in ["queued", "joined", "skipped"] {
+        project = project.job(name, "req", &NOTE.replace("{stage}", name));
+    }
+    let mut daemon = project.run();
+    wait_for_slots(&project, "joined", 1);
+    daemon.signal("-STOP");
+    let stopped = seconds_now();
+    eventually("some seconds", || (seconds_now() > stopped + 5).then_some(()));
+    daemon.signal("-CONT");
+    for name in ["queued", "joined"] {
+        eventually("slots after the stall", || slots(&project, name).contains(&(stopped + 7)).then_some(()));
+    }
+    daemon.wait_for_text("firings are left out job=Skipped slots=");
+    stop(&mut daemon);
+    for name in ["queued", "joined"] {
+        let mut ran = slots(&project, name);
+        // What may overlap may also be noted in another order.
+        if name == "joined" {
+            ran.sort_unstable();
+        }
+        assert_eq!(ran, (ran[0]..).take(ran.len()).collect::<Vec<_>>(), "{name}");
+    }
+}
+
+#[test]
+fn a_note_from_the_future_stops_no_job_and_is_reported() {
+    let project =
+        project("cron Ahead { schedule: \"* * * * * *\" }").job("ahead", "req", &NOTE.replace("{stage}", "ran"));
+    let mut daemon = project.run();
+    wait_for_slots(&project, "ran", 1);
+    stop(&mut daemon);
+    let mut jobs = ledger(&project).unwrap();
+    jobs["Ahead"]["decided"] = "2099-01-01T00:00:00Z".into();
+    project.write(".rohas/cron.json", &jobs.to_string());
+    let ran = slots(&project, "ran").len();
+    let mut daemon = project.run();
+    wait_for_slots(&project, "ran", ran + 2);
+    daemon.wait_for_text("job=Ahead decided=2099-01-01T00:00:00Z");
+    stop(&mut daemon);
+    assert!(!ledger(&project).unwrap().to_string().contains("2099"));
+    // What a clock that was set back a little has been decided already is not promised again.
+    let soon = jiff::Timestamp::from_second(seconds_now() + 50).unwrap();
+    jobs["Ahead"]["decided"] = soon.to_string().into();
+    project.write(".rohas/cron.json", &jobs.to_string());
+    let listed: Value = serde_json::from_str(&ok(&project, &["cron", "list", "--json"])).unwrap();
+    let next: jiff::Timestamp = listed[0]["next"][0].as_str().unwrap().parse().unwrap();
+    assert_eq!(next.as_second(), soon.as_second() + 1);
+}
+
+#[test]
+fn a_ledger_that_cannot_be_written_is_reported_once_with_its_cause_and_when_it_works_again() {
+    let project =
+        project("cron Beat { schedule: \"* * * * * *\" }").job("beat", "req", &NOTE.replace("{stage}", "ran"));
+    std::fs::create_dir_all(project.path().join(".rohas/cron.json.new")).unwrap();
+    let mut daemon = project.run();
+    wait_for_slots(&project, "ran", 4);
+    let output = daemon.output();
+    assert_eq!(output.matches("could not be written down").count(), 1, "{output}");
+    assert!(output.contains("cron.json.new") && output.contains("directory"), "{output}");
+    std::fs::remove_dir(project.path().join(".rohas/cron.json.new")).unwrap();
+    daemon.wait_for_text("is written down again");
+    stop(&mut daemon);
+    assert!(ledger(&project).is_some());
 }
 
 /// A schedule that is due each hour, half an hour away from now, and its latest slot.

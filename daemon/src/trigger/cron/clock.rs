@@ -2,14 +2,14 @@
 //!
 //! The scheduler's one-shots go by whole seconds and look at the clock twice a second, so alone they would be up to a second off
 //! ([ADR 10](../../../../docs/adr/0010-timers-of-cron-jobs.md)). It goes by the clock of the world, which a timer does not: after
-//! a machine has slept, or its clock was set, it notices within half a second.
+//! a machine has slept, or its clock was set forward, it notices within half a second. A clock that was set back is noticed within a minute.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use uuid::Uuid;
 
@@ -18,6 +18,9 @@ const LEAD: Duration = Duration::from_secs(2);
 
 /// What is nearer than this is waited for with a timer alone.
 const NEAR: Duration = Duration::from_secs(4);
+
+/// The clock is looked at after this at the latest: when it is set back, what was waited for may be years away.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// A scheduler that failed is asked again after this.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -43,7 +46,7 @@ impl Clock {
             return sleep(ahead).await;
         }
         match self.arm(ahead - LEAD).await {
-            Ok(()) => self.rung.notified().await,
+            Ok(()) => drop(timeout(LONGEST, self.rung.notified()).await),
             Err(error) => {
                 tracing::error!(%error, "the scheduler of cron jobs failed; it is asked again");
                 sleep(PAUSE).await;
@@ -106,6 +109,15 @@ mod tests {
             assert!(late.as_millis() < 200, "{late:?} late after {ahead:?}");
         }
         assert!(clock.scheduler.is_some(), "the scheduler was not needed");
+        clock.close().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_looks_at_the_clock_each_minute_however_far_the_time_is() {
+        let mut clock = Clock::default();
+        let begin = tokio::time::Instant::now();
+        clock.wait(Some(Timestamp::now() + Duration::from_hours(24 * 365 * 70))).await;
+        assert!((LONGEST..LONGEST * 2).contains(&begin.elapsed()), "{:?}", begin.elapsed());
         clock.close().await;
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rohas_config::schema::model::{CatchUp, Overlap};
 use rohas_config::schema::timing::Timing;
 use uuid::Uuid;
@@ -40,15 +40,38 @@ pub(super) struct Moment {
     pub(super) unfinished: usize,
 }
 
+/// So many missed slots are counted at most.
+const MOST_COUNTED: usize = 1000;
+
 /// What follows.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
+    /// What was missed and is not caught up: before all that is to be fired.
+    pub(super) missed: Option<Missed>,
     /// Slots to fire, in order.
     pub(super) fire: Vec<Timestamp>,
-    /// Slots that are left out because of what still runs or waits.
+    /// Slots that are left out because of what still runs or waits: after all that is to be fired.
     pub(super) left_out: Vec<Timestamp>,
     /// The last slot that is decided now, if there is one.
     pub(super) decided: Option<Timestamp>,
+}
+
+/// Slots that were missed and are not caught up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Missed {
+    /// Their number, or `MOST_COUNTED` for as many or more.
+    pub(super) count: usize,
+    pub(super) first: Timestamp,
+    /// With them, all slots up to here are decided.
+    pub(super) until: Timestamp,
+}
+
+impl Missed {
+    /// How many they are, in words.
+    pub(super) fn counted(&self) -> String {
+        let more = if self.count == MOST_COUNTED { " or more" } else { "" };
+        format!("{}{more}", self.count)
+    }
 }
 
 impl Job<'_> {
@@ -60,23 +83,39 @@ impl Job<'_> {
 
     /// Decides about all slots that are due.
     pub(super) fn plan(&self, moment: &Moment) -> Plan {
-        let slots = self.due_slots(moment);
-        let mut plan = Plan { decided: slots.back().copied(), ..Plan::default() };
-        let is_missed = |slot: &Timestamp| {
-            let due = self.due(*slot).unwrap_or(*slot);
-            due <= moment.since || moment.now.duration_since(due).unsigned_abs() > PUNCTUAL
+        let slots = Vec::from(self.due_slots(moment));
+        let mut plan = Plan { decided: slots.last().copied(), ..Plan::default() };
+        let (missed, late) = slots.split_at(slots.partition_point(|slot| self.is_missed(*slot, moment)));
+        let caught_up = match self.catch_up {
+            CatchUp::None => 0,
+            CatchUp::Latest => missed.len().min(1),
+            CatchUp::All => missed.len(),
         };
-        let wanted: Vec<Timestamp> = match self.catch_up {
-            CatchUp::None => slots.back().filter(|slot| !is_missed(slot)).copied().into_iter().collect(),
-            CatchUp::Latest => slots.back().copied().into_iter().collect(),
-            CatchUp::All => slots.into(),
-        };
-        for slot in wanted {
+        let caught_up = &missed[missed.len() - caught_up..];
+        plan.missed = match caught_up.first().or(late.first()) {
+            Some(wanted) => wanted.checked_sub(SignedDuration::from_secs(1)).ok(),
+            None => plan.decided,
+        }
+        .and_then(|until| self.missed(moment.decided, until));
+        let caught_up = caught_up.iter().map(|slot| (*slot, MOST_UNFINISHED));
+        let most = if self.overlap == Overlap::Skip { 1 } else { MOST_UNFINISHED };
+        for (slot, most) in caught_up.chain(late.iter().map(|slot| (*slot, most))) {
             let unfinished = moment.unfinished + plan.fire.len();
-            let most = if self.overlap == Overlap::Skip && !is_missed(&slot) { 1 } else { MOST_UNFINISHED };
             if unfinished < most { plan.fire.push(slot) } else { plan.left_out.push(slot) }
         }
         plan
+    }
+
+    fn is_missed(&self, slot: Timestamp, moment: &Moment) -> bool {
+        let due = self.due(slot).unwrap_or(slot);
+        due <= moment.since || moment.now.duration_since(due).unsigned_abs() > PUNCTUAL
+    }
+
+    /// The slots after `decided` up to `until`.
+    fn missed(&self, decided: Timestamp, until: Timestamp) -> Option<Missed> {
+        let first = self.timing.next_after(decided).filter(|first| *first <= until)?;
+        let count = self.timing.times_after(decided).take_while(|slot| *slot <= until).take(MOST_COUNTED).count();
+        Some(Missed { count, first, until })
     }
 
     /// The last slots that are due and not decided, in order.

@@ -36,6 +36,8 @@ struct World<'a> {
     ends: VecDeque<Timestamp>,
     fired: Vec<Timestamp>,
     left_out: Vec<Timestamp>,
+    /// How many were missed and not caught up.
+    missed: usize,
     /// What the broker has seen, and would take for a copy.
     ids: HashSet<Uuid>,
 }
@@ -50,6 +52,7 @@ impl<'a> World<'a> {
             ends: VecDeque::new(),
             fired: Vec::new(),
             left_out: Vec::new(),
+            missed: 0,
             ids: HashSet::new(),
         }
     }
@@ -57,25 +60,37 @@ impl<'a> World<'a> {
     /// Looks at the clock whenever something is due, as the service does, until `end`. Each run takes so long.
     fn go_on(&mut self, end: Timestamp, run: Duration) {
         while let Some(due) = self.job.next_due(self.decided).map(|due| due.max(self.since)).filter(|due| *due <= end) {
-            while self.ends.front().is_some_and(|end| *end <= due) {
-                self.ends.pop_front();
-            }
-            let moment = Moment { now: due, since: self.since, decided: self.decided, unfinished: self.ends.len() };
-            let plan = self.job.plan(&moment);
-            for slot in plan.fire {
-                if !self.ids.insert(self.job.firing_id(slot)) {
-                    continue;
-                }
-                self.fired.push(slot);
-                let begin = match self.job.overlap {
-                    Overlap::Allow => due,
-                    Overlap::Skip | Overlap::Queue => self.ends.back().copied().unwrap_or(due),
-                };
-                self.ends.push_back(begin.checked_add(run).unwrap());
-            }
-            self.left_out.extend(plan.left_out);
-            self.decided = plan.decided.unwrap();
+            self.look(due, run);
         }
+    }
+
+    /// Something keeps it from looking at the clock until then.
+    fn stall(&mut self, end: Timestamp, run: Duration) {
+        if self.job.next_due(self.decided).is_some_and(|due| due <= end) {
+            self.look(end, run);
+        }
+    }
+
+    fn look(&mut self, now: Timestamp, run: Duration) {
+        while self.ends.front().is_some_and(|end| *end <= now) {
+            self.ends.pop_front();
+        }
+        let moment = Moment { now, since: self.since, decided: self.decided, unfinished: self.ends.len() };
+        let plan = self.job.plan(&moment);
+        for slot in plan.fire {
+            if !self.ids.insert(self.job.firing_id(slot)) {
+                continue;
+            }
+            self.fired.push(slot);
+            let begin = match self.job.overlap {
+                Overlap::Allow => now,
+                Overlap::Skip | Overlap::Queue => self.ends.back().copied().unwrap_or(now),
+            };
+            self.ends.push_back(begin.checked_add(run).unwrap());
+        }
+        self.left_out.extend(plan.left_out);
+        self.missed += plan.missed.map_or(0, |missed| missed.count);
+        self.decided = plan.decided.unwrap();
     }
 
     /// The process ends and another one begins.
@@ -94,48 +109,77 @@ impl<'a> World<'a> {
 struct Expectation {
     fired: Vec<i64>,
     left_out: Vec<i64>,
+    /// How many were missed and not caught up.
+    missed: usize,
     /// When the runs end that wait or go on.
     ends: VecDeque<i64>,
 }
 
+/// Why nobody looks at the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Away {
+    /// The process is stopped, or its machine sleeps.
+    Stalled,
+    /// It ends, and another one begins.
+    Down,
+}
+
 impl Expectation {
-    /// A job that is due each `period`, whose runs take `run`, while the process is away from each first to each second of `downs`.
-    fn of_an_hour((overlap, catch_up): (Overlap, CatchUp), period: i64, run: i64, downs: &[(i64, i64)]) -> Self {
-        let mut expected = Self { fired: Vec::new(), left_out: Vec::new(), ends: VecDeque::new() };
-        let mut missed = Vec::new();
+    /// A job that is due each `period`, whose runs take `run`, while nobody looks from each first to each second of `times`.
+    fn of_an_hour(policy: (Overlap, CatchUp), (period, run): (i64, i64), times: &[(i64, i64)], away: Away) -> Self {
+        let mut expected = Self { fired: Vec::new(), left_out: Vec::new(), missed: 0, ends: VecDeque::new() };
+        let mut passed = Vec::new();
         for second in 1..=3600 {
             let is_due = second % period == 0;
-            if downs.iter().any(|(from, to)| (*from + 1..=*to).contains(&second)) {
-                missed.extend(is_due.then_some(second));
+            if times.iter().any(|(from, to)| (*from + 1..=*to).contains(&second)) {
+                passed.extend(is_due.then_some(second));
             } else if is_due {
-                expected.due(overlap, second, run);
+                expected.ends.retain(|end| *end > second);
+                expected.due(policy.0, (second, second), run);
             }
-            if downs.iter().any(|(_, to)| *to == second) {
-                let keep = match catch_up {
-                    CatchUp::None => 0,
-                    CatchUp::Latest => 1,
-                    CatchUp::All => MOST_CAUGHT_UP,
-                };
-                for slot in missed.split_off(missed.len().saturating_sub(keep)) {
-                    expected.fire(overlap, (slot, second), run);
-                }
-                missed.clear();
+            if times.iter().any(|(_, to)| *to == second) {
+                expected.back(policy, (std::mem::take(&mut passed), second), (run, away));
             }
         }
         expected
     }
 
-    fn due(&mut self, overlap: Overlap, second: i64, run: i64) {
-        self.ends.retain(|end| *end > second);
+    /// Somebody looks at the clock again, for the first time since these slots.
+    fn back(
+        &mut self,
+        (overlap, catch_up): (Overlap, CatchUp),
+        (mut missed, now): (Vec<i64>, i64),
+        (run, away): (i64, Away),
+    ) {
+        let late = missed.split_off(match away {
+            Away::Down => missed.len(),
+            Away::Stalled => missed.iter().filter(|slot| now - **slot > 60).count(),
+        });
+        let keep = match catch_up {
+            CatchUp::None => 0,
+            CatchUp::Latest => 1,
+            CatchUp::All => MOST_CAUGHT_UP - late.len(),
+        };
+        let kept = missed.split_off(missed.len().saturating_sub(keep));
+        self.missed += missed.len().min(MOST_COUNTED);
+        self.ends.retain(|end| *end > now);
+        for slot in kept {
+            self.fire(overlap, (slot, now), run);
+        }
+        for slot in late {
+            self.due(overlap, (slot, now), run);
+        }
+    }
+
+    fn due(&mut self, overlap: Overlap, (slot, now): (i64, i64), run: i64) {
         if overlap == Overlap::Skip && !self.ends.is_empty() {
-            self.left_out.push(second);
+            self.left_out.push(slot);
         } else {
-            self.fire(overlap, (second, second), run);
+            self.fire(overlap, (slot, now), run);
         }
     }
 
     fn fire(&mut self, overlap: Overlap, (slot, now): (i64, i64), run: i64) {
-        self.ends.retain(|end| *end > now);
         if self.ends.len() >= MOST_UNFINISHED {
             self.left_out.push(slot);
             return;
@@ -146,11 +190,20 @@ impl Expectation {
     }
 }
 
-/// Downtimes of an hour: of less than a second's schedule, of some slots, of more than are caught up, and from a slot to a slot.
-const DOWNS: [(i64, i64); 5] = [(61, 61), (125, 187), (600, 600), (900, 1020), (1500, 3001)];
+/// Times of an hour at which nobody looks: of less than a second's schedule, of some slots, of more than are caught up, and from a slot to a slot.
+const TIMES: [(i64, i64); 6] = [(61, 61), (125, 187), (250, 256), (600, 600), (900, 1020), (1500, 3001)];
 
 #[test]
 fn an_hour_of_restarts_and_reloads_fires_what_each_policy_says_none_twice_and_none_lost() {
+    an_hour_with(Away::Down);
+}
+
+#[test]
+fn an_hour_of_stalls_fires_what_is_a_minute_late_at_most_and_of_the_rest_what_each_policy_says() {
+    an_hour_with(Away::Stalled);
+}
+
+fn an_hour_with(away: Away) {
     let overlaps = [Overlap::Skip, Overlap::Queue, Overlap::Allow];
     let catch_ups = [CatchUp::None, CatchUp::Latest, CatchUp::All];
     let schedules = [("* * * * * *", 1), ("*/10 * * * * *", 10), ("* * * * *", 60), ("*/5 * * * *", 300)];
@@ -163,18 +216,22 @@ fn an_hour_of_restarts_and_reloads_fires_what_each_policy_says_none_twice_and_no
         for run in [0, 1, 7, 45, 90, 400] {
             let mut world = World::new(job(&timing, overlap, catch_up));
             let span = Duration::from_secs(run);
-            for (from, to) in DOWNS {
+            for (from, to) in TIMES {
                 // A reload looks at the clock wherever it comes.
                 for reload in [from / 3, from / 2, from - 1, from] {
                     world.go_on(at(reload), span);
                 }
-                world.restart(at(to));
+                match away {
+                    Away::Down => world.restart(at(to)),
+                    Away::Stalled => world.stall(at(to), span),
+                }
             }
             world.go_on(at(3600), span);
-            let what = format!("`{schedule}`, {overlap:?}, {catch_up:?}, runs of {run} s");
-            let expected = Expectation::of_an_hour((overlap, catch_up), period, run.cast_signed(), &DOWNS);
+            let what = format!("`{schedule}`, {overlap:?}, {catch_up:?}, runs of {run} s, {away:?}");
+            let expected = Expectation::of_an_hour((overlap, catch_up), (period, run.cast_signed()), &TIMES, away);
             assert_eq!(world.fired, slots(&expected.fired), "{what}");
             assert_eq!(world.left_out, slots(&expected.left_out), "{what}");
+            assert_eq!(world.missed, expected.missed, "{what}");
             assert!(world.fired.is_sorted_by(|first, second| first < second), "{what}");
         }
     }
@@ -265,6 +322,7 @@ fn catching_up_is_bounded_however_long_the_downtime_was() {
     assert_eq!((plan.fire.last(), plan.decided), (Some(&at(year)), Some(at(year))));
     let plan = job(&timing, Overlap::Allow, CatchUp::None).plan(&moment(year, 0, year));
     assert_eq!((plan.fire, plan.decided), (Vec::new(), Some(at(year))));
+    assert_eq!(plan.missed.unwrap().counted(), "1000 or more");
 }
 
 #[test]
@@ -302,8 +360,13 @@ fn a_firing_that_a_stall_made_late_is_still_fired_and_one_from_before_a_long_sle
     let timing = timing("* * * * *");
     let job = job(&timing, Overlap::Skip, CatchUp::None);
     assert_eq!(job.plan(&moment(0, 0, 89)).fire, slots(&[60]));
-    // Of several only the last.
-    assert_eq!(job.plan(&moment(0, 0, 200)).fire, slots(&[180]));
+    // Of several those that are not a minute late; the others are counted.
+    let plan = job.plan(&moment(0, 0, 200));
+    assert_eq!((plan.fire, plan.left_out), (slots(&[180]), Vec::new()));
+    assert_eq!(plan.missed, Some(Missed { count: 2, first: at(60), until: at(179) }));
+    assert_eq!(plan.missed.unwrap().counted(), "2");
+    let plan = Job { overlap: Overlap::Queue, ..job }.plan(&moment(0, 0, 180));
+    assert_eq!((plan.fire, plan.missed.unwrap().count), (slots(&[120, 180]), 1));
     let hourly = Timing::parse("0 * * * *", None).unwrap();
     let hourly = Job { timing: &hourly, ..job };
     assert_eq!(hourly.plan(&moment(0, 0, 3660)).fire, slots(&[3600]));
