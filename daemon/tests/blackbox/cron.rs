@@ -174,7 +174,7 @@ fn a_note_from_the_future_stops_no_job_and_is_reported() {
     let ran = slots(&project, "ran").len();
     let mut daemon = project.run();
     wait_for_slots(&project, "ran", ran + 2);
-    daemon.wait_for_text("job=Ahead decided=2099-01-01T00:00:00Z");
+    daemon.wait_for_text("job=\"Ahead\" decided=2099-01-01T00:00:00Z");
     stop(&mut daemon);
     assert!(!ledger(&project).unwrap().to_string().contains("2099"));
     // What a clock that was set back a little has been decided already is not promised again.

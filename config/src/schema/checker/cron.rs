@@ -13,6 +13,7 @@ use crate::{
     schema::{
         diagnostic::{Code, Fault},
         model::{CatchUp, Cron, Overlap},
+        source::Place,
         suggest::did_you_mean,
         syntax::Entry,
         timing::{self, Timing},
@@ -64,10 +65,22 @@ impl Checker<'_> {
     fn schedule(&mut self, decl: Decl<'_>, entry: &Entry) -> Option<String> {
         let text = self.text(decl, entry)?;
         let place = decl.place(entry.value.as_ref()?.span);
-        let Some((reason, help)) = misread(text) else { return Some(text.to_owned()) };
+        let Some((reason, help)) = misread(text) else {
+            self.idle_step(decl, place, text);
+            return Some(text.to_owned());
+        };
         let message = format!("the schedule of {} is wrong: {reason}", decl.describe());
         self.report(Fault::new(Code::BadSchedule, place, message).label("not a schedule").help(help));
         None
+    }
+
+    /// `*/90` as minutes looks as if it were every 90 minutes.
+    fn idle_step(&mut self, decl: Decl<'_>, place: Place, schedule: &str) {
+        let Some(item) = timing::idle_step(schedule) else { return };
+        let message = format!("the step of `{item}` in the schedule of {} leaves one value only", decl.describe());
+        let help =
+            "a step counts within its field and begins anew with each turn of it; write the value, or a shorter step";
+        self.report(Fault::new(Code::IdleStep, place, message).label("a step that leads nowhere").help(help));
     }
 
     /// A firing that could be later than the next one would trade places with it.

@@ -115,6 +115,7 @@ codes! {
     UnknownAdapter Error "unknown-adapter" "The settings have no adapter of this name."
     // Crons
     BadSchedule Error "bad-schedule" "A schedule has five fields (minute, hour, day, month, weekday) or six, with seconds first."
+    IdleStep Warning "idle-step" "The step in a schedule is so long that one value is left."
     BadTimezone Error "bad-timezone" "A time zone is an IANA name such as Europe/Berlin."
     // Handlers
     MissingHandler Warning "missing-handler" "No file exists for a declared handler."
