@@ -24,6 +24,8 @@ pub(super) struct Call {
     pub(super) reply: Option<oneshot::Sender<Finished>>,
     /// When the present worker was given it, if one has it.
     pub(super) offered: Option<Instant>,
+    /// It was taken back from a worker that did not begin it in time.
+    pub(super) was_slow: bool,
     /// When the caller was told that it took too long.
     pub(super) expired: Option<Instant>,
     logs: Vec<LogLine>,
@@ -38,6 +40,7 @@ impl Call {
             invocation,
             reply: Some(reply),
             offered: None,
+            was_slow: false,
             expired: None,
             logs: Vec::new(),
             log_bytes: 0,

@@ -3,8 +3,10 @@
 //! * A call that goes on after its deadline plus the grace is stuck. If the worker's loop hangs, the worker is killed at once.
 //!   If the loop turns, the call harms only the thread that it has; a worker with too many of those gets no new calls once
 //!   its replacement is there, and ends when nobody waits for the others it has.
-//! * Calls that a worker does not begin although its loop hangs move to other workers; a spare one is started if need be. When
+//! * Calls that a worker does not begin although its loop hangs move to other workers; a spare one is started if need be. One that
+//!   has moved so moves on only from a loop that hangs for long: a call that is slow to begin by itself must not stop worker after worker. When
 //!   nobody waits for what the worker has left, something else blocks its loop, and it is killed.
+//! * A large frame that is being read or written is a sign of life.
 //! * A worker that dies, or grows beyond its memory limit, is replaced, after a pause that grows while starts keep failing.
 //! * A call that must run alone gets a worker that has nothing to do, or one more is started for it.
 //! * The number of processes is bounded. When the bound keeps a replacement from being started, the worker on its way out that
@@ -87,12 +89,14 @@ impl Shared {
                 worker.due.get_or_insert("it has run as many calls as recycle_after allows");
             }
             if hangs(worker, now) {
-                stopped.push(worker.number);
+                stopped.push((worker.number, worker.silent_for(now) >= HOPELESS_AFTER));
             }
         }
-        stopped.extend(self.retire_due(&mut state));
-        for number in stopped {
+        for number in self.retire_due(&mut state) {
             state.move_unstarted(number);
+        }
+        for (number, hopeless) in stopped {
+            if hopeless { state.move_unstarted(number) } else { state.move_slow(number) }
         }
         end_retired(&mut state, now);
         self.retire_spare(&mut state, now);
@@ -247,7 +251,7 @@ fn hangs(worker: &mut Worker, now: Instant) -> bool {
             worker.send_ping();
             false
         }
-        Some((_, sent)) if now >= sent + HANGS_AFTER => {
+        Some(_) if worker.silent_for(now) >= HANGS_AFTER => {
             if !worker.blocked {
                 tracing::warn!(pid = worker.pid, "a handler blocks its worker; what it has not begun moves to others");
             }
@@ -357,6 +361,22 @@ mod tests {
         assert!(!worker.is_killed(), "it may only be slow");
         end_hopeless(worker, late);
         assert!(worker.is_killed());
+    }
+
+    #[test]
+    fn a_worker_that_takes_or_sends_a_large_frame_bit_by_bit_does_not_hang() {
+        let mut state = State::default();
+        let number = ready_worker(&mut state);
+        let _answer = submit(&mut state);
+        let worker = state.worker(number).unwrap();
+        let slow = Instant::now() + SLOW_START;
+        assert!(!hangs(worker, slow), "it is asked");
+        let asked = Instant::now();
+        worker.took = Some(asked + HANGS_AFTER);
+        assert!(!hangs(worker, asked + 2 * HANGS_AFTER - Duration::from_millis(1)));
+        worker.spoke = Some(asked + 2 * HANGS_AFTER);
+        assert!(!hangs(worker, asked + 3 * HANGS_AFTER - Duration::from_millis(1)));
+        assert!(hangs(worker, asked + 3 * HANGS_AFTER) && worker.blocked);
     }
 
     #[test]

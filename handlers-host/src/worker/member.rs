@@ -33,6 +33,10 @@ pub(super) struct Worker {
     /// When the last ping that was answered was sent: the loop has turned since.
     turned: Option<Instant>,
     pings: u64,
+    /// When its socket last took some of what waits to be sent to it: its loop had read, then.
+    pub(super) took: Option<Instant>,
+    /// When some of a large frame last came from it. Its loop need not have turned for that.
+    pub(super) spoke: Option<Instant>,
     pub(super) handled: u64,
     calls: Calls,
     slots: Arc<SharedWords>,
@@ -90,6 +94,8 @@ impl Worker {
             ping: None,
             turned: None,
             pings: 0,
+            took: None,
+            spoke: None,
             handled: 0,
             calls: Calls::default(),
             slots,
@@ -167,7 +173,19 @@ impl Worker {
 
     /// Takes back every call that it has not begun, oldest first.
     pub(super) fn take_back_all(&mut self) -> Waiting {
-        let mut ids: Vec<u64> = self.calls.iter().map(|call| call.id).collect();
+        self.take_back(|_any| true)
+    }
+
+    /// Takes back those calls that it has not begun although it had time to. One that was taken back so before is left where it is:
+    /// what makes it slow may be the call itself.
+    pub(super) fn take_back_slow(&mut self) -> Waiting {
+        let mut calls = self.take_back(|call| !call.was_slow);
+        calls.iter_mut().for_each(|call| call.was_slow = true);
+        calls
+    }
+
+    fn take_back(&mut self, which: impl Fn(&Call) -> bool) -> Waiting {
+        let mut ids: Vec<u64> = self.calls.iter().filter(|call| which(call)).map(|call| call.id).collect();
         ids.sort_unstable();
         ids.retain(|id| self.slots.take_back(slot_of(*id), *id));
         ids.into_iter().filter_map(|id| self.take(id)).filter(|call| !call.answered()).collect()
@@ -231,7 +249,7 @@ impl Worker {
             return Overdue::Stuck(count);
         }
         match self.ping {
-            Some((_, sent)) if now >= sent + grace => Overdue::Hangs,
+            Some((_, sent)) if now >= self.took.map_or(sent, |took| took.max(sent)) + grace => Overdue::Hangs,
             Some(_) => Overdue::Nothing,
             None => {
                 self.send_ping();
@@ -240,9 +258,12 @@ impl Worker {
         }
     }
 
-    /// For how long its loop has not answered.
+    /// For how long it has owed an answer to a ping and given no other sign of life. Large frames take their time, and a ping or its answer
+    /// behind one comes no sooner.
     pub(super) fn silent_for(&self, now: Instant) -> Duration {
-        self.ping.map_or(Duration::ZERO, |(_, sent)| now.saturating_duration_since(sent))
+        let Some((_, sent)) = self.ping else { return Duration::ZERO };
+        let last = Some(sent).max(self.took).max(self.spoke);
+        last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last))
     }
 
     /// Those of its calls that somebody still waits for.

@@ -36,6 +36,8 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much room there is for a read, and when it is made anew, in bytes.
 const READ: usize = 64 << 10;
 const MIN_READ: usize = 8 << 10;
+/// A frame of which more has come than this many bytes is a large one. Log lines, which may come from a loop that hangs, are shorter.
+const LARGE: usize = 256 << 10;
 
 /// How a pool is to be run.
 #[derive(Debug, Clone)]
@@ -301,6 +303,11 @@ impl Shared {
                 Ok(ready) => loaded |= ready,
                 Err(error) => return format!("it broke the protocol: {error}"),
             }
+            if decoder.buffer().len() > LARGE
+                && let Some(worker) = self.state().worker(number)
+            {
+                worker.spoke = Some(Instant::now());
+            }
         }
     }
 
@@ -398,12 +405,29 @@ impl Shared {
                 Some(worker) => std::mem::swap(&mut frames, &mut worker.outgoing),
                 None => return,
             }
-            if let Err(error) = socket.write_all(&frames).await {
+            if let Err(error) = self.write_all(number, &mut socket, &frames).await {
                 tracing::debug!(%error, "a worker's socket cannot be written");
                 return;
             }
             frames.clear();
             frames.shrink_to(1 << 20);
         }
+    }
+
+    /// Writes all of it. Where the socket takes a part at a time, each is a sign of life.
+    async fn write_all(&self, number: u64, socket: &mut OwnedWriteHalf, frames: &[u8]) -> io::Result<()> {
+        let mut rest = frames;
+        while !rest.is_empty() {
+            match socket.write(rest).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => rest = &rest[written..],
+            }
+            if !rest.is_empty()
+                && let Some(worker) = self.state().worker(number)
+            {
+                worker.took = Some(Instant::now());
+            }
+        }
+        Ok(())
     }
 }

@@ -195,6 +195,13 @@ impl State {
         self.waiting.iter().chain(&self.alone).chain(given)
     }
 
+    /// Takes what a worker is slow to begin and gives it to others, but each call only once.
+    pub(super) fn move_slow(&mut self, number: u64) {
+        let Some(worker) = self.worker(number) else { return };
+        let slow = worker.take_back_slow();
+        self.requeue(slow);
+    }
+
     /// Takes all that a worker has not begun and gives it to others.
     pub(super) fn move_unstarted(&mut self, number: u64) {
         let Some(worker) = self.worker(number) else { return };

@@ -161,6 +161,24 @@ fn what_a_hanging_worker_has_not_begun_moves_and_can_no_longer_be_entered_there(
 }
 
 #[test]
+fn a_call_that_one_worker_was_slow_to_begin_is_not_taken_from_the_next_for_that() {
+    let mut state = State::default();
+    let slow = ready_worker(&mut state);
+    let _answer = submit(&mut state);
+    state.worker(slow).unwrap().blocked = true;
+    let next = ready_worker(&mut state);
+    state.move_slow(slow);
+    assert_eq!((given(&mut state, slow).len(), given(&mut state, next).len()), (0, 1));
+    let _other = submit(&mut state);
+    state.worker(next).unwrap().blocked = true;
+    let third = ready_worker(&mut state);
+    state.move_slow(next);
+    assert_eq!((given(&mut state, next).len(), given(&mut state, third).len()), (1, 1), "the other one moves");
+    state.move_unstarted(next);
+    assert_eq!((given(&mut state, next).len(), given(&mut state, third).len()), (0, 2), "it hangs for good");
+}
+
+#[test]
 fn a_call_that_was_not_begun_is_taken_back_at_its_deadline() {
     let mut state = State::default();
     let number = ready_worker(&mut state);
