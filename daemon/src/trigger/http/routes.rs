@@ -59,8 +59,10 @@ impl Site {
             paths.insert(path, methods.merge(endpoint));
         }
         for route in version.websockets.values() {
-            let endpoint = websocket::endpoint(app, &version, route);
             let path = route_path(&version.schema.websockets[&*route.name].path);
+            let allowed = allowed(&version, &path);
+            let refuse = move |method: Method| async move { ([(header::ALLOW, allowed)], not_allowed(&method)) };
+            let endpoint = websocket::endpoint(app, &version, route).fallback(refuse);
             let methods = paths.remove(&path).unwrap_or_default();
             paths.insert(path, methods.merge(endpoint));
         }
@@ -72,10 +74,7 @@ impl Site {
         let router = router
             .route("/healthz", get(|| async { reply::json(StatusCode::OK, Body::from(r#"{"status":"ok"}"#)) }))
             .route("/readyz", get(move || async move { readiness(ready.upgrade().as_deref()) }))
-            .method_not_allowed_fallback(|method: Method| async move {
-                let text = format!("{method} is not allowed here; the allow header says what is");
-                ErrorBody::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text).into_response()
-            })
+            .method_not_allowed_fallback(|method: Method| async move { not_allowed(&method) })
             .fallback(|request: Request| async move {
                 let text = format!("nothing is served at {}", request.uri().path());
                 ErrorBody::new(StatusCode::NOT_FOUND, "not_found", text).into_response()
@@ -124,6 +123,18 @@ fn route_path(pattern: &model::PathPattern) -> String {
         }
     }
     if text.is_empty() { "/".to_owned() } else { text }
+}
+
+fn not_allowed(method: &Method) -> Response {
+    let text = format!("{method} is not allowed here; the allow header says what is");
+    ErrorBody::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text).into_response()
+}
+
+/// The methods of a WebSocket's path: its own, and those of the apis there. axum would add HEAD, which asks for no upgrade.
+fn allowed(version: &Version, path: &str) -> HeaderValue {
+    let apis = version.apis.iter().filter(|route| route_path(&version.schema.apis[&*route.name].path) == path);
+    let methods: Vec<&str> = std::iter::once("GET").chain(apis.map(|route| route.method.as_str())).collect();
+    HeaderValue::try_from(methods.join(",")).expect("names of methods are ASCII")
 }
 
 fn with_cors(router: Router, version: &Version) -> Router {

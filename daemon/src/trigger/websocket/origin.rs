@@ -9,7 +9,12 @@ use crate::trigger::http::ErrorBody;
 
 /// Refuses a page of another origin that nobody has allowed. Clients that are no browsers send no origin.
 pub(super) fn check(headers: &HeaderMap, allowed: &[CorsOrigin], development: bool) -> Result<(), ErrorBody> {
-    let Some(value) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let mut origins = headers.get_all(header::ORIGIN).into_iter();
+    let Some(value) = origins.next() else { return Ok(()) };
+    if origins.next().is_some() {
+        let text = "a request comes from one origin, and this one has several origin headers";
+        return Err(ErrorBody::new(StatusCode::FORBIDDEN, "origin_not_allowed", text));
+    }
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let permitted = value.to_str().is_ok_and(|origin| {
         allowed.iter().any(|allowed| allowed.as_str().eq_ignore_ascii_case(origin))
@@ -113,6 +118,16 @@ mod tests {
         for origin in ["http://192.0.2.1", "http://localhost.evil", "http://127.0.0.1.evil", "null"] {
             assert!(!allowed(origin, "localhost:3000", true), "{origin}");
         }
+    }
+
+    #[test]
+    fn several_origins_are_none_that_is_allowed() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, "a.example".parse().unwrap());
+        for origin in ["http://a.example", "http://b.example"] {
+            headers.append(header::ORIGIN, origin.parse().unwrap());
+        }
+        assert_eq!(check(&headers, &[], false).unwrap_err().code, "origin_not_allowed");
     }
 
     #[test]
