@@ -105,6 +105,7 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Error> {
     if broken && !plan.development {
         return Err(Error::Handlers);
     }
+    plan.screen.load_warnings(&version);
     let ledger = cron::Ledger::open(&plan.project.root)?;
     let brokers = Brokers::open(&plan.project.root, &settings, &version.schema).await?;
     brokers.retire_undeclared(&version.schema).await?;
@@ -311,6 +312,7 @@ impl Reloader<'_> {
             return Err(Kept::Handlers);
         }
         self.plan.screen.load_errors(&version.handlers, &version.host.report());
+        self.plan.screen.load_warnings(&version);
         drop(current);
         self.app.install(version, &mut self.subscriptions).await.map_err(Kept::Broker)?;
         self.number += 1;

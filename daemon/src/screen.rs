@@ -6,15 +6,17 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use owo_colors::OwoColorize;
 use rohas_codegen::Changes;
-use rohas_config::project::HandlerDecl;
+use rohas_config::project::{HandlerDecl, HandlerKind};
 use rohas_config::schema::diagnostic;
 use rohas_config::settings::{Adapter, Settings};
 use rohas_handlers_host::load::Report;
 
 use crate::project::Sound;
-use crate::version::Version;
+use crate::version::{CronRoute, Version};
 use crate::{example, output};
 
 /// Where a daemon's events are shown.
@@ -27,7 +29,14 @@ pub(crate) struct Screen {
 impl Screen {
     pub(crate) fn serving(self, version: &Version, address: SocketAddr) {
         if !self.development {
-            tracing::info!(%address, apis = version.apis.len(), events = version.events.len(), "serving");
+            tracing::info!(
+                %address,
+                apis = version.apis.len(),
+                events = version.events.len(),
+                websockets = version.websockets.len(),
+                crons = version.crons.len(),
+                "serving"
+            );
             return;
         }
         let mut text = String::new();
@@ -42,10 +51,21 @@ impl Screen {
 
     fn routes(self, version: &Version) -> String {
         let mut text = String::new();
-        let paths = version.apis.iter().map(|api| api.path.len());
-        let width = paths.chain(version.events.keys().map(|name| name.len())).max().unwrap_or_default();
+        let mut websockets: Vec<_> = version.websockets.values().collect();
+        websockets.sort_by(|left, right| left.path.cmp(&right.path));
+        let mut crons: Vec<_> = version.crons.values().collect();
+        crons.sort_by(|left, right| left.name.cmp(&right.name));
+        let paths = version.apis.iter().map(|api| &api.path).chain(websockets.iter().map(|websocket| &websocket.path));
+        let names = version.events.keys().chain(crons.iter().map(|cron| &cron.name));
+        let width = paths.chain(names).map(|shown| shown.len()).max().unwrap_or_default();
         for api in &version.apis {
             text += &format!("  {:<6} {:<width$}  {}\n", api.method.as_str(), api.path, api.name);
+        }
+        for websocket in websockets {
+            text += &format!("  {:<6} {:<width$}  {}\n", "ws", websocket.path, websocket.name);
+        }
+        for cron in crons {
+            text += &format!("  {:<6} {:<width$}  {}, {}\n", "cron", cron.name, cron.schedule, next_run(cron));
         }
         let mut events: Vec<_> = version.events.values().collect();
         events.sort_by(|left, right| left.name.cmp(&right.name));
@@ -111,6 +131,32 @@ impl Screen {
         broken
     }
 
+    /// Shows what loaded and will not do what it seems to be there for.
+    pub(crate) fn load_warnings(self, version: &Version) {
+        let (handlers, report) = (&version.handlers, version.host.report());
+        for (handler, loaded) in handlers.iter().zip(&report.handlers) {
+            if let Some(warning) = &loaded.warning {
+                self.load_warning(format_args!("middleware {}: {warning}", handler.owner));
+            }
+            let of_an_api = |name: &String| version.schema.apis.values().any(|api| api.middlewares.contains(name));
+            if handler.kind == HandlerKind::After && loaded.ok && !of_an_api(&handler.owner) {
+                let function = handler.functions.first().map_or("-", String::as_str);
+                self.load_warning(format_args!(
+                    "middleware {}: {function} is never called: only WebSockets use this middleware, and nothing comes after their upgrade",
+                    handler.owner
+                ));
+            }
+        }
+    }
+
+    fn load_warning(self, text: fmt::Arguments<'_>) {
+        if self.development {
+            line(format_args!("  {} {text}", self.bad("warning:")));
+        } else {
+            tracing::warn!("{text}");
+        }
+    }
+
     pub(crate) fn reloaded(self, version: &Version, took: Duration) {
         line(format_args!("  {} version {} in {} ms", self.good("reloaded:"), version.number, took.as_millis()));
     }
@@ -160,6 +206,16 @@ impl Screen {
     fn bad(self, text: &str) -> String {
         if self.color { text.red().to_string() } else { text.to_owned() }
     }
+}
+
+/// When a job runs next, in its time zone.
+fn next_run(cron: &CronRoute) -> String {
+    let zone = cron.timezone.as_deref().and_then(|name| TimeZone::get(name).ok()).unwrap_or(TimeZone::UTC);
+    let next = cron.timing.next_after(Timestamp::now());
+    next.map_or_else(
+        || "never again".to_owned(),
+        |next| format!("next {}", next.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S %:z")),
+    )
 }
 
 fn line(text: fmt::Arguments<'_>) {

@@ -136,6 +136,9 @@ pub struct Loaded {
     /// Why it can't be called.
     #[serde(default)]
     pub error: Option<Failure>,
+    /// What is odd about its file.
+    #[serde(default)]
+    pub warning: Option<Failure>,
 }
 
 /// Why a handler could not be loaded, and what to do about it.

@@ -252,3 +252,31 @@ fn dev_says_where_events_are_kept() {
     let mut daemon = project.dev();
     daemon.wait_for_text("events: memory, rocksdb");
 }
+
+#[test]
+fn websockets_and_cron_jobs_are_shown_at_the_start() {
+    let project = Project::new()
+        .file("config/rohas.toml", "[project]\nname = \"shown\"\n[python]\nworkers = 1\n")
+        .file(
+            "schema/all.ro",
+            r#"
+            ws Chat { path: "/ws/chat/{room}" }
+            cron Nightly { schedule: "0 2 29 2 *"  timezone: "Europe/Berlin" }
+            "#,
+        )
+        .file("src/handlers/cron/nightly.py", "def handle_nightly():\n    pass\n");
+    let mut daemon = project.dev();
+    daemon.wait_for_text("Ctrl-C stops");
+    let shown = daemon.stdout();
+    let row =
+        |name: &str| shown.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{shown}")).to_owned();
+    assert_eq!(row("Chat").split_whitespace().collect::<Vec<_>>(), ["ws", "/ws/chat/{room}", "Chat"]);
+    let nightly = row("Nightly");
+    assert!(nightly.trim_start().starts_with("cron ") && nightly.contains("0 2 29 2 *, next 20"), "{nightly}");
+    assert!(nightly.ends_with("-02-29 02:00:00 +01:00"), "{nightly}");
+    drop(daemon);
+    let mut daemon = project.run();
+    let serving =
+        daemon.wait_for("the record", |text| text.lines().find(|line| line.contains("serving")).map(str::to_owned));
+    assert!(serving.contains("websockets=1") && serving.contains("crons=1"), "{serving}");
+}

@@ -8,7 +8,7 @@ import os
 import sys
 import types
 
-from rohas_worker import failure, remedy
+from rohas_worker import failure, remedy, values
 
 
 class LoadError(Exception):
@@ -57,6 +57,9 @@ def load(request, worker):
     sys.path[:] = wanted + [entry for entry in sys.path if entry and os.path.realpath(entry) not in wanted]
     project = Project(request)
     loader = _Loader(root, source, project, worker.push)
+    loader.development = request["development"]
+    for handler in request["handlers"]:
+        loader.called.setdefault(handler["file"], set()).update(handler["functions"])
     for index, handler in enumerate(request["handlers"]):
         worker.loading(index)
         plan, report = loader.attempt(handler)
@@ -72,19 +75,35 @@ class _Loader:
         self.push = push
         self.source = source
         self.project = project
+        #: In development some faults are warnings.
+        self.development = False
+        #: The functions that are looked for in each file.
+        self.called = {}
         #: Modules by file, or why they can't be imported: several handlers may share a file.
         self.modules = {}
 
     def attempt(self, handler):
         """A plan or `None`, and the entry of `loaded`."""
+        warning = {}
         try:
             _require_pydantic()
+            if handler["kind"] == "after":
+                warning = self.misnamed(handler)
             plan = self.plan(handler)
         except Absent:
-            return None, {"ok": False, "absent": True}
+            return None, {"ok": False, "absent": True, **warning}
         except BaseException as error:  # noqa: B036 - a module may call sys.exit() when it is imported
             return None, {"ok": False, "error": _describe(error, handler)}
-        return plan, {"ok": True, "asynchronous": plan.asynchronous}
+        return plan, {"ok": True, "asynchronous": plan.asynchronous, **warning}
+
+    def misnamed(self, handler):
+        """The warning about a function beside a middleware that is called by nobody though its name says that it should be; in production it is an error."""
+        error = _misnamed(self.middleware(handler["file"]), self.called[handler["file"]], handler)
+        if error is None:
+            return {}
+        if not self.development:
+            raise error
+        return {"warning": _describe(error, handler)}
 
     def plan(self, handler):
         kind = handler["kind"]
@@ -180,9 +199,16 @@ class _Loader:
         if self.project.state is None:
             self.project.response, self.project.query_params = runtime.Response, runtime.QueryParams
             self.project.model = importlib.import_module("pydantic").BaseModel
-            self.project.state = state = importlib.import_module(f"{package}.state").State
+            states = importlib.import_module(f"{package}.state")
+            self.project.state = state = states.State
             state.push_fn, state.websockets = self.push, self.project.websockets
             failure.handler_error = importlib.import_module(f"{package}.errors").HandlerError
+            failure.response = runtime.Response
+            failure.faults = {
+                states.UndeclaredEvent: "unknown_event",
+                states.UndeclaredWebSocket: "unknown_websocket",
+                values.UnserializableResult: "unserializable_payload",
+            }
 
 
 _INTROSPECT = {
@@ -278,12 +304,46 @@ def _function(module, handler):
     if handler["kind"] == "after":
         raise Absent
     wanted = handler["functions"]
-    own = [
+    message = f"{handler['file']} defines no function {' or '.join(wanted)}"
+    raise LoadError("HandlerNotFound", message, _rename(wanted, _own(module)), handler["file"])
+
+
+def _own(module):
+    """The names of the public functions that a module defines."""
+    return [
         name for name, value in vars(module).items()
         if isinstance(value, types.FunctionType) and value.__module__ == module.__name__ and not name.startswith("_")
     ]  # fmt: skip
-    message = f"{handler['file']} defines no function {' or '.join(wanted)}"
-    raise LoadError("HandlerNotFound", message, _rename(wanted, own), handler["file"])
+
+
+#: How the names of middlewares' functions end.
+_SUFFIXES = ("_middleware", "_after")
+
+#: Names that are this much alike were meant to be the same.
+_ALIKE = 0.87
+
+
+def _misnamed(module, called, handler):
+    """What is wrong with the first function that nobody calls though its name is like that of one that is called; `None` if there is none."""
+    wanted = [name for name in called if name.endswith(_SUFFIXES)]
+    # A middleware that isn't there at all is told of by itself.
+    if not any(hasattr(module, name) for name in wanted if name.endswith("_middleware")):
+        return None
+    for name in _own(module):
+        if name not in called and name != handler["name"] and (name.endswith(_SUFFIXES) or _likeness(name, wanted)[0] >= _ALIKE):
+            missing = [each for each in wanted if not hasattr(module, each)]
+            message = f"{handler['file']} defines {name}, which nothing calls"
+            hint = f"rename it to {_likeness(name, missing)[1]}, or " if missing else ""
+            return _at(getattr(module, name), handler, "HandlerNotFound", message, f"{hint}let its name begin with an underscore")
+    return None
+
+
+def _likeness(name, others):
+    """How much the likest of the others is like a name, and which one that is."""
+    import difflib  # only needed here, and slow to import
+
+    plain = [text.replace("_", "").lower() for text in (name, *others)]
+    return max((difflib.SequenceMatcher(None, plain[0], text).ratio(), other) for text, other in zip(plain[1:], others))
 
 
 def _rename(wanted, own):
