@@ -56,8 +56,10 @@ pub(crate) enum Error {
     Retry { after: Duration, error: HandlerError },
     #[error(transparent)]
     Host(#[from] HostError),
-    #[error(transparent)]
+    #[error("the handler {0}")]
     Reply(#[from] reply::Error),
+    #[error("the middleware {name} {source}")]
+    MiddlewareReply { name: Arc<str>, source: reply::Error },
     #[error(transparent)]
     Emit(#[from] publish::Error),
     #[error("what the handler emitted could not be published: {0}")]
@@ -120,6 +122,7 @@ pub(crate) async fn step<T: Send>(
         body: work.body,
     };
     let mut finished = work.version.host.invoke(invocation).await;
+    let made_by = step.name.clone();
     recorder.lap_named(step.phase, step.name);
     recorder.logs(&mut finished);
     let completed = completed(finished.result)?;
@@ -134,7 +137,7 @@ pub(crate) async fn step<T: Send>(
         of_nothing,
     };
     let publications = publish::plan(work.version, &completed, work.triggers, &cause)?;
-    let reply = (step.read)(completed)?;
+    let reply = (step.read)(completed).map_err(|error| error.of_middleware(made_by))?;
     if publications.is_empty() {
         return Ok(reply);
     }
@@ -202,6 +205,14 @@ async fn in_time(
 }
 
 impl Error {
+    /// The same, said of the middleware that made the reply, if it was one.
+    fn of_middleware(self, middleware: Option<Arc<str>>) -> Self {
+        match (self, middleware) {
+            (Self::Reply(source), Some(name)) => Self::MiddlewareReply { name, source },
+            (error, _) => error,
+        }
+    }
+
     /// Puts the error on the record.
     pub(crate) fn record(&self, recorder: &mut Recorder) {
         match self {
@@ -213,7 +224,9 @@ impl Error {
             Self::Failed(error) => recorder.handler_error(Status::Failed, error),
             Self::Retry { error, .. } => recorder.handler_error(Status::Retrying, error),
             Self::Host(error) => recorder.failure(host_status(error), self.code(), &error.to_string()),
-            Self::Reply(_) | Self::Emit(_) => recorder.failure(Status::Failed, self.code(), &self.to_string()),
+            Self::Reply(_) | Self::MiddlewareReply { .. } | Self::Emit(_) => {
+                recorder.failure(Status::Failed, self.code(), &self.to_string())
+            }
             Self::Publish(_) | Self::NoRoom => recorder.failure(Status::Busy, self.code(), &self.to_string()),
         }
     }
@@ -254,7 +267,7 @@ impl Error {
             Self::Host(HostError::Busy) | Self::Publish(_) | Self::NoRoom => "too_busy",
             Self::Host(HostError::TooLarge(_)) => "too_large",
             Self::Host(HostError::Closed) => "shutting_down",
-            Self::Reply(_) => "invalid_reply",
+            Self::Reply(_) | Self::MiddlewareReply { .. } => "invalid_reply",
             Self::Emit(error) => error.code(),
         }
     }

@@ -19,6 +19,12 @@ const FRAMING: [HeaderName; 8] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
+/// Headers that say what is spoken once a connection has become a WebSocket; they are the handshake's to set.
+const HANDSHAKE: &str = "sec-websocket-";
+
+/// Longer names of headers are cut where they are told of.
+const LONGEST_NAME: usize = 60;
+
 /// Most headers of a reply.
 const MAX_HEADERS: usize = 1000;
 
@@ -46,20 +52,20 @@ pub(crate) struct Head {
     pub(crate) headers: HeaderMap,
 }
 
-/// Why a reply cannot be sent. The handler has failed then; nothing is emitted.
+/// Why a reply cannot be sent, said of whoever made it. The handler has failed then; nothing is emitted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("the handler chose the status {0}, which no answer can have; choose one from 200 to 599")]
+    #[error("chose the status {0}, which no answer can have; choose one from 200 to 599")]
     Status(u16),
-    #[error("the handler set the header {name:?}, whose name cannot be sent")]
+    #[error("set the header {name:?}, whose name cannot be sent")]
     HeaderName { name: String, source: InvalidHeaderName },
-    #[error("the handler set the header {name:?}, whose value cannot be sent")]
+    #[error("set the header {name:?}, whose value cannot be sent")]
     HeaderValue { name: String, source: InvalidHeaderValue },
     #[error(
-        "the handler set the header {name:?} to a text with {letter:?}; headers hold the letters of Latin-1 only, so encode it first"
+        "set the header {name:?} to a text with {letter:?}; headers hold the letters of Latin-1 only, so encode it first"
     )]
     HeaderLetter { name: String, letter: char, source: TryFromCharError },
-    #[error("the handler set {0} headers; {MAX_HEADERS} can be sent")]
+    #[error("set {0} headers; {MAX_HEADERS} can be sent")]
     TooManyHeaders(usize),
 }
 
@@ -78,7 +84,7 @@ fn status(chosen: u16) -> Result<StatusCode, Error> {
     status.ok_or(Error::Status(chosen))
 }
 
-/// Checks headers and leaves out those of the framing.
+/// Checks headers and leaves out those of the framing and of handshakes.
 ///
 /// # Errors
 /// When they cannot be sent.
@@ -89,9 +95,9 @@ pub(crate) fn headers(set: &[(String, String)]) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::with_capacity(set.len());
     for (name, value) in set {
         let header =
-            HeaderName::try_from(name.as_str()).map_err(|source| Error::HeaderName { name: name.clone(), source })?;
+            HeaderName::try_from(name.as_str()).map_err(|source| Error::HeaderName { name: shown(name), source })?;
         let value = header_value(name, value)?;
-        if FRAMING.contains(&header) {
+        if FRAMING.contains(&header) || header.as_str().starts_with(HANDSHAKE) {
             continue;
         }
         // What a handler names several times is sent several times, except that a body has one type.
@@ -108,11 +114,19 @@ pub(crate) fn headers(set: &[(String, String)]) -> Result<HeaderMap, Error> {
 fn header_value(name: &str, text: &str) -> Result<HeaderValue, Error> {
     let value =
         if text.is_ascii() { HeaderValue::from_str(text) } else { HeaderValue::from_bytes(&latin1(name, text)?) };
-    value.map_err(|source| Error::HeaderValue { name: name.to_owned(), source })
+    value.map_err(|source| Error::HeaderValue { name: shown(name), source })
+}
+
+/// A name as it is told of.
+fn shown(name: &str) -> String {
+    match name.char_indices().nth(LONGEST_NAME) {
+        Some((end, _)) => format!("{}...", &name[..end]),
+        None => name.to_owned(),
+    }
 }
 
 fn latin1(name: &str, text: &str) -> Result<Vec<u8>, Error> {
-    let refuse = |letter, source| Error::HeaderLetter { name: name.to_owned(), letter, source };
+    let refuse = |letter, source| Error::HeaderLetter { name: shown(name), letter, source };
     text.chars().map(|letter| u8::try_from(letter).map_err(|source| refuse(letter, source))).collect()
 }
 
@@ -138,12 +152,22 @@ mod tests {
 
     #[test]
     fn headers_are_sendable_and_not_of_the_framing() {
-        let several = [("Vary", "a"), ("vary", "b"), ("Content-Type", "a/a"), ("content-type", "b/b"), ("te", "x")];
+        let several = [
+            ("Vary", "a"),
+            ("vary", "b"),
+            ("Content-Type", "a/a"),
+            ("content-type", "b/b"),
+            ("te", "x"),
+            ("Sec-WebSocket-Extensions", "permessage-deflate"),
+            ("sec-websocket-protocol", "x"),
+        ];
         let headers = check(None, &several).unwrap().headers;
         let sent: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         assert_eq!(sent, [("vary", "a"), ("vary", "b"), ("content-type", "b/b")]);
         assert!(matches!(check(None, &[("a b", "c")]), Err(Error::HeaderName { .. })));
         assert!(matches!(check(None, &[("a", "b\r\nc: d")]), Err(Error::HeaderValue { .. })));
+        let long = check(None, &[(&"a ".repeat(5000), "c")]).unwrap_err().to_string();
+        assert!(long.len() < 200 && long.starts_with("set the header \"a a "), "{long}");
         let latin = check(None, &[("a", "Grüße")]).unwrap().headers;
         assert_eq!(latin["a"].as_bytes(), b"Gr\xfc\xdfe");
         assert!(matches!(check(None, &[("a", "5 €")]), Err(Error::HeaderLetter { letter: '€', .. })));

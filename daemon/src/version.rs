@@ -19,6 +19,7 @@ use rohas_handlers_host::Host;
 use rohas_handlers_host::load::Report;
 
 use crate::trigger::cron::event_name;
+use crate::trigger::middleware::Vain;
 
 /// Time limit of a cron job that declares none.
 const CRON_TIMEOUT: Duration = Duration::from_mins(5);
@@ -39,6 +40,8 @@ pub(crate) struct Version {
     pub(crate) handlers: Vec<HandlerDecl>,
     pub(crate) host: Arc<dyn Host>,
     pub(crate) development: bool,
+    /// What its middlewares have returned in vain.
+    pub(crate) vain: Vain,
 }
 
 /// A handler as the host knows it.
@@ -178,6 +181,7 @@ impl Version {
             handlers,
             host,
             development,
+            vain: Vain::default(),
         }
     }
 }

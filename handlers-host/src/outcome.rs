@@ -49,6 +49,8 @@ pub struct Completed {
     pub emits: Vec<Emit>,
     /// Its last `set_payload` per event.
     pub sets: Vec<(String, Bytes)>,
+    /// Whether this is another answer than the one that it was shown, for what runs after a handler.
+    pub replaces: bool,
 }
 
 impl Completed {

@@ -185,7 +185,14 @@ impl Host for Gated {
         self.gate.acquire().await.unwrap().forget();
         self.told.lines.lock().unwrap().push("handled".to_owned());
         let reply = Bytes::from_static(b"null");
-        let completed = Completed { status: None, headers: Vec::new(), reply, emits: Vec::new(), sets: Vec::new() };
+        let completed = Completed {
+            status: None,
+            headers: Vec::new(),
+            reply,
+            emits: Vec::new(),
+            sets: Vec::new(),
+            replaces: false,
+        };
         Finished { result: Ok(Outcome::Completed(completed)), logs: Vec::new(), dropped_logs: 0 }
     }
 

@@ -22,6 +22,7 @@ mod http_replies;
 mod http_requests;
 mod init;
 mod journal;
+mod middleware_faults;
 mod middlewares;
 mod moves;
 mod output;

@@ -34,7 +34,7 @@ const AUTH: &str = "
             state.trigger_event('Knocked', context['connection'].connection_id)
         if what == 'latin':
             return {'response_headers': {'x-auth': 'Gr\\u00fc\\u00dfe'}}
-        return {'response_headers': {'x-auth': 'passed'}, 'query_params': {'q': 'another'}}
+        return {'response_headers': {'x-auth': 'passed'}, 'query_params': {**context['query_params'], 'q': 'another'}}
 
     def auth_after(context, response, state):
         note('after')
@@ -82,7 +82,7 @@ fn they_run_in_order_with_full_context_before_the_upgrade_and_add_headers() {
         panic!("{}", daemon.output())
     };
     assert_eq!(answer.headers()["x-auth"], "passed");
-    assert_eq!(client.json(), "mine", "handlers are told what the client has sent");
+    assert_eq!(client.json(), "another", "handlers are told what the middlewares have left");
     let auth = wait_for_notes(&project, "auth", 1).remove(0);
     let opened = wait_for_notes(&project, "opened", 1).remove(0);
     let id = opened[0].clone();

@@ -279,7 +279,7 @@ impl Environment {
         self.event_loop.bind(py).call_method0(intern!(py, "stop")).map(drop)
     }
 
-    /// The status, headers and body of an answer as a middleware leaves it.
+    /// The status, headers and body of an answer as a middleware leaves it, and whether it is another one.
     ///
     /// # Errors
     ///
@@ -288,9 +288,18 @@ impl Environment {
         &self,
         result: &Bound<'py, PyAny>,
         answer: &Bound<'py, PyAny>,
-    ) -> PyResult<(u16, Vec<Pair<'py>>, Bound<'py, PyBytes>)> {
+    ) -> PyResult<(u16, Vec<Pair<'py>>, Bound<'py, PyBytes>, bool)> {
         let py = result.py();
         self.support.bind(py).getattr(intern!(py, "settle"))?.call1((result, answer))?.extract()
+    }
+
+    /// The keys of a middleware's dict that mean nothing.
+    ///
+    /// # Errors
+    ///
+    /// When a key has no text form.
+    pub(crate) fn ignored<'py>(&self, said: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+        self.support.bind(said.py()).call_method1(intern!(said.py(), "ignored"), (said,))
     }
 
     /// A value as JSON.

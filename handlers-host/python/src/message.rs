@@ -42,7 +42,16 @@ impl Header {
 
     /// `completed`, to be continued with the headers, the reply's length, the emits and the sets.
     pub(crate) fn completed(id: u64, status: u16) -> Self {
-        let mut header = Self::new(7, COMPLETED);
+        Self::completed_of(7, id, status)
+    }
+
+    /// The same, of an answer that takes the place of another one: behind the sets stands true.
+    pub(crate) fn replaced(id: u64, status: u16) -> Self {
+        Self::completed_of(8, id, status)
+    }
+
+    fn completed_of(elements: u32, id: u64, status: u16) -> Self {
+        let mut header = Self::new(elements, COMPLETED);
         header.number(id);
         header.number(status.into());
         header

@@ -9,7 +9,7 @@ use crate::environment::Environment;
 use crate::plan::Plan;
 use crate::raw;
 
-/// What a middleware can say in a dict. It may return its whole context, so nothing else is looked at.
+/// What a middleware can say in a dict. It may return its whole context; of what else there is only the keys are looked at.
 const SAYS: [&str; 4] = ["payload", "query_params", "response_headers", "error"];
 
 /// The loaded project.
@@ -71,8 +71,12 @@ impl Project {
     ///
     /// # Errors
     ///
-    /// When there is no memory left.
-    pub(crate) fn said<'py>(&self, result: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+    /// When a key has no text form.
+    pub(crate) fn said<'py>(
+        &self,
+        environment: &Environment,
+        result: &Bound<'py, PyDict>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = result.py();
         let said = PyDict::new(py);
         for name in SAYS {
@@ -81,6 +85,12 @@ impl Project {
                 said.set_item(name, value.call_method0(intern!(py, "all"))?)?;
             } else {
                 said.set_item(name, value)?;
+            }
+        }
+        if said.len() < result.len() {
+            let ignored = environment.ignored(result)?;
+            if ignored.is_truthy()? {
+                said.set_item(intern!(py, "ignored"), ignored)?;
             }
         }
         Ok(said.into_any())

@@ -26,6 +26,8 @@ pub(crate) struct Content<'py> {
     status: u16,
     headers: Vec<Pair<'py>>,
     body: Bound<'py, PyBytes>,
+    /// Whether it takes the place of the answer that there was.
+    replaces: bool,
 }
 
 /// How a result goes to the daemon.
@@ -58,25 +60,25 @@ impl Form {
     ) -> PyResult<Content<'py>> {
         let py = result.py();
         let plain = |value: &Bound<'py, PyAny>| {
-            Ok(Content { status: 0, headers: Vec::new(), body: project.to_json(environment, value)? })
+            Ok(Content { status: 0, headers: Vec::new(), body: project.to_json(environment, value)?, replaces: false })
         };
         match (self, answer) {
             (Self::Frame, _) if is_bytes(result) => {
                 let binary = (PyString::intern(py, "content-type"), PyString::intern(py, "application/octet-stream"));
-                Ok(Content { status: 0, headers: vec![binary], body: raw::bytes(result)? })
+                Ok(Content { status: 0, headers: vec![binary], body: raw::bytes(result)?, replaces: false })
             }
             (Self::Before, _) if project.is_response(result) => {
                 let (status, headers) = status_and_headers(result)?;
                 let status = if status == 0 { OK } else { status };
-                Ok(Content { status, headers, body: project.to_json(environment, result)? })
+                Ok(Content { status, headers, body: project.to_json(environment, result)?, replaces: false })
             }
             (Self::Before, _) => match result.cast::<PyDict>() {
-                Ok(said) => plain(&project.said(said)?),
+                Ok(said) => plain(&project.said(environment, said)?),
                 Err(_) => plain(result),
             },
             (Self::After, Some(answer)) => {
-                let (status, headers, body) = environment.settle(result, answer)?;
-                Ok(Content { status, headers, body })
+                let (status, headers, body, replaces) = environment.settle(result, answer)?;
+                Ok(Content { status, headers, body, replaces })
             }
             _ => plain(result),
         }
@@ -101,7 +103,7 @@ impl<'py> Reply<'py> {
     ) -> PyResult<Self> {
         let body = project.to_json(environment, result)?;
         let (status, headers) = if project.is_response(result) { status_and_headers(result)? } else { (0, Vec::new()) };
-        Self::of(id, Content { status, headers, body }, state)
+        Self::of(id, Content { status, headers, body, replaces: false }, state)
     }
 
     /// A reply of this content, with what the state holds.
@@ -110,8 +112,8 @@ impl<'py> Reply<'py> {
     ///
     /// When a header has no text form.
     pub(crate) fn of(id: u64, content: Content<'py>, state: Option<&Bound<'py, PyAny>>) -> PyResult<Self> {
-        let Content { status, headers, body } = content;
-        let mut header = Header::completed(id, status);
+        let Content { status, headers, body, replaces } = content;
+        let mut header = if replaces { Header::replaced(id, status) } else { Header::completed(id, status) };
         header.elements(headers.len());
         for (name, value) in &headers {
             header.elements(2);
@@ -123,6 +125,9 @@ impl<'py> Reply<'py> {
         match state {
             Some(state) => reply.emit(state)?,
             None => reply.emit_nothing(),
+        }
+        if replaces {
+            reply.header.boolean(true);
         }
         Ok(reply)
     }

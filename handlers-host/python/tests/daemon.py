@@ -103,7 +103,8 @@ class Result:
         if not self.completed:
             self.error = json.loads(body)
             return
-        _, _, self.status, self.headers, length, emits, sets = header
+        _, _, self.status, self.headers, length, emits, sets, *rest = header
+        self.replaces = rest == [True]
         self.raw, rest = body[:length], body[length:]
         self.emits, self.sets = [], {}
         for event, key, due, size in emits:

@@ -208,6 +208,7 @@ class Afters(Case):
     def test_another_response_takes_its_place(self):
         result = self.left("replace")
         self.assertEqual((result.status, result.headers, result.json), (203, [["x-new", "1"]], {"data": "new"}))
+        self.assertEqual((result.replaces, self.left("mutate").replaces), (True, False))
 
     def test_what_is_no_response_is_an_error(self):
         error = self.left("wrong").error

@@ -233,7 +233,8 @@ impl Reader<'_> {
             sets.push((event, parts.take(length).ok_or_else(|| self.bad("a body of the announced length"))?));
         }
         let status = (status != 0).then_some(status);
-        Ok(FromWorker::Completed { id, completed: Completed { status, headers, reply, emits, sets } })
+        let replaces = !self.rest.is_empty() && self.boolean("whether it replaces an answer")?;
+        Ok(FromWorker::Completed { id, completed: Completed { status, headers, reply, emits, sets, replaces } })
     }
 
     /// Milliseconds since the Unix epoch, 0 for at once.

@@ -42,6 +42,10 @@ fn a_result_is_divided_as_its_header_says() {
     assert_eq!((emit.event.as_str(), emit.payload.as_ref()), ("OrderPlaced", b"{}".as_slice()));
     assert_eq!((emit.due, &emit.key), (Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1500)), &None));
     assert_eq!(completed.sets, [("OrderPaid".to_owned(), Bytes::from("1"))]);
+    assert!(!completed.replaces);
+    let replacing = [completed_header(), vec![0xc3]].concat();
+    let message = FromWorker::decode(&replacing, Bytes::from("true{}1")).unwrap();
+    assert!(matches!(message, FromWorker::Completed { completed: Completed { replaces: true, .. }, .. }));
 }
 
 #[test]

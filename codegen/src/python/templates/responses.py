@@ -52,8 +52,8 @@ class AnswerHeaders(MutableMapping[str, HeaderValue]):
         """Names and values, one per line that is sent."""
         pairs: list[tuple[str, str]] = []
         for name, value in self._values.items():
-            values = value if isinstance(value, list) else [value]
-            pairs.extend((name, str(each)) for each in values)
+            values = value if isinstance(value, (list, tuple)) else [value]
+            pairs.extend((name, _text(name, each)) for each in values)
         return pairs
 
     def __getitem__(self, name: str) -> HeaderValue:
@@ -73,6 +73,14 @@ class AnswerHeaders(MutableMapping[str, HeaderValue]):
 
     def __repr__(self) -> str:
         return f"AnswerHeaders({self._values!r})"
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return json.dumps(value)
+    raise TypeError(f"the value of the response header {name[:60]!r} is neither text nor a number")
 
 
 class Answer:

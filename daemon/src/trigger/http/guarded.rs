@@ -49,7 +49,8 @@ impl Exchange {
         let mut chain = Chain::new((&version, &app.brokers), &route.middlewares, &context, cause);
         input.headers = context.headers;
         self.recorder.handler(&route.handler.name);
-        let mut subject = Subject { payload: payload.body(), query: std::mem::take(&mut input.query) };
+        let query = std::mem::take(&mut input.query);
+        let mut subject = Subject { payload: payload.body(), query, takes_payload: route.body.is_some() };
         let change = |subject: &mut Subject, changes| {
             payload = changed(&route, &input.path_params, subject, changes)?;
             Ok(())
@@ -81,10 +82,11 @@ fn changed(
     changes: Changes,
 ) -> Result<Payload, ErrorBody> {
     let body = changes.payload.map_or_else(|| subject.payload.clone(), |payload| Bytes::from(payload.to_string()));
+    let query = changes.query.as_ref().unwrap_or(&subject.query);
+    let payload = request::validate(route, body, path_params, query)?;
+    subject.payload = payload.body();
     if let Some(query) = changes.query {
         subject.query = query;
     }
-    let payload = request::validate(route, body, path_params, &subject.query)?;
-    subject.payload = payload.body();
     Ok(payload)
 }

@@ -81,8 +81,8 @@ impl ErrorBody {
                 ..Self::of_handler(error, StatusCode::SERVICE_UNAVAILABLE, development)
             },
             dispatch::Error::Host(host) => Self::of_host(host, error.code(), development),
-            dispatch::Error::Reply(reply) => {
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.code(), reply.to_string())
+            dispatch::Error::Reply(_) | dispatch::Error::MiddlewareReply { .. } => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.code(), error.to_string())
             }
             dispatch::Error::Emit(emit) => {
                 Self::unexpected(StatusCode::INTERNAL_SERVER_ERROR, error.code(), &emit.to_string(), development)

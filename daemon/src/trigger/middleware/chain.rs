@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use rohas_handlers_host::invocation::{AfterInput, ContextInput, MiddlewareContext, MiddlewareInput};
-use rohas_handlers_host::{HandlerError, Input};
-use rohas_telemetry::{Phase, Status, TraceId};
+use rohas_handlers_host::{Completed, HandlerError, Input};
+use rohas_telemetry::{Phase, Status};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -24,6 +24,8 @@ pub(crate) struct Subject {
     /// The payload as JSON; empty when there is none.
     pub(crate) payload: Bytes,
     pub(crate) query: Vec<(String, String)>,
+    /// Whether there can be a payload.
+    pub(crate) takes_payload: bool,
 }
 
 /// The middlewares of one request.
@@ -72,14 +74,18 @@ impl<'a> Chain<'a> {
             let name = Some(Arc::clone(&middleware.name));
             let step = Step { phase: Phase::Middleware, name, read: Said::read };
             let said = dispatch::step(work, step, self.brokers, recorder).await;
-            let said = said.map_err(|error| self.failed(&middleware.name, &rejection(error), recorder))?;
-            let (changes, headers) = match said {
+            let said = said.map_err(|error| self.refused(&middleware.name, error, recorder))?;
+            let (changes, headers, ignored) = match said {
                 Said::Answer(reply) => {
                     self.passed += 1;
                     return Ok(Some(reply));
                 }
-                Said::Pass { changes, headers } => (changes, headers),
+                Said::Pass { changes, headers, ignored } => (changes, headers, ignored),
             };
+            for key in &ignored {
+                self.version.vain.tell(&middleware.name, key, "it means nothing");
+            }
+            let changes = changes.and_then(|changes| self.applicable(changes, subject, &middleware.name));
             for (name, value) in &headers {
                 self.headers.append(name, value.clone());
             }
@@ -97,7 +103,7 @@ impl<'a> Chain<'a> {
     /// Runs the after-parts on an answer, as far as there is time left. One that fails makes it an error for those that
     /// follow.
     pub(crate) async fn after(&self, subject: &Subject, mut answer: Reply, recorder: &mut Recorder) -> Reply {
-        self.dress(&mut answer);
+        self.dress(&mut answer.head.headers);
         let passed = self.middlewares[..self.passed].iter().rev();
         for after in passed.filter_map(|middleware| middleware.after.as_ref()) {
             // Whoever took all the time has been answered for already.
@@ -105,13 +111,13 @@ impl<'a> Chain<'a> {
                 break;
             }
             let (input, body) = self.after_input(subject, answer);
-            let step = Step { phase: Phase::Middleware, name: Some(Arc::clone(&after.name)), read: read_reply };
+            let step = Step { phase: Phase::Middleware, name: Some(Arc::clone(&after.name)), read: read_answer };
             let outcome = dispatch::step(self.work(after, input, body), step, self.brokers, recorder).await;
-            answer = outcome.unwrap_or_else(|error| {
-                let mut answer = self.failed(&after.name, &error, recorder).into_reply();
-                self.dress(&mut answer);
-                answer
-            });
+            answer = match outcome {
+                Ok((answer, false)) => answer,
+                Ok((answer, true)) => self.dress_another(answer),
+                Err(error) => self.dress_another(self.failed(&after.name, &error, recorder).into_reply()),
+            };
         }
         answer
     }
@@ -124,6 +130,19 @@ impl<'a> Chain<'a> {
     /// Time that is left for the request.
     pub(crate) fn time_left(&self) -> std::time::Duration {
         self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Leaves out a payload where there can be none.
+    fn applicable(&self, changes: Changes, subject: &Subject, name: &Arc<str>) -> Option<Changes> {
+        let Changes { payload, query } = changes;
+        let payload = payload.filter(|payload| {
+            // One that returns its whole context returns that there is none.
+            if !subject.takes_payload && !payload.is_null() {
+                self.version.vain.tell(name, "payload", "neither a WebSocket nor an api without `body:` has a payload");
+            }
+            subject.takes_payload
+        });
+        (payload.is_some() || query.is_some()).then_some(Changes { payload, query })
     }
 
     fn work(&self, handler: &'a HandlerRef, input: MiddlewareInput, body: Bytes) -> Work<'a> {
@@ -157,38 +176,76 @@ impl<'a> Chain<'a> {
     }
 
     /// Adds the headers that before-parts asked for. A body has one type, which is that of whoever wrote it.
-    pub(crate) fn dress(&self, answer: &mut Reply) {
+    pub(crate) fn dress(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.headers {
-            if name != header::CONTENT_TYPE || !answer.head.headers.contains_key(name) {
-                answer.head.headers.append(name, value.clone());
+            if name != header::CONTENT_TYPE || !headers.contains_key(name) {
+                headers.append(name, value.clone());
             }
         }
     }
 
-    fn failed(&self, name: &str, error: &Error, recorder: &mut Recorder) -> ErrorBody {
-        error.record(recorder);
-        recorder.blame(&culprit(name));
-        if !error.is_expected() {
-            tracing::warn!(middleware = name, %error, "a middleware failed");
+    /// The same for an answer that takes the place of one that had them, and that may have been made from that one's headers.
+    fn dress_another(&self, mut answer: Reply) -> Reply {
+        let own = answer.head.headers.clone();
+        for (name, value) in self.headers.iter().filter(|(name, _)| !own.contains_key(*name)) {
+            answer.head.headers.append(name, value.clone());
         }
-        let trace_id = Some(TraceId::from_bytes(recorder.context().trace_id).to_string());
-        ErrorBody { trace_id, ..ErrorBody::of(error, self.version.development) }
+        answer
     }
+
+    /// What a before-part that raised an exception comes to for the client.
+    fn refused(&self, name: &str, error: Error, recorder: &mut Recorder) -> ErrorBody {
+        let refusal = match rejection(error) {
+            Ok(refusal) => refusal,
+            Err(error) => return self.failed(name, &error, recorder),
+        };
+        tracing::warn!(
+            middleware = name,
+            trace_id = %recorder.trace_id(),
+            error = %refusal,
+            "a middleware refused a request with an exception that is none of generated.errors"
+        );
+        self.on_record(name, &refusal, recorder)
+    }
+
+    fn failed(&self, name: &str, error: &Error, recorder: &mut Recorder) -> ErrorBody {
+        if !error.is_expected() {
+            tracing::warn!(middleware = name, trace_id = %recorder.trace_id(), %error, "a middleware failed");
+        }
+        self.on_record(name, error, recorder)
+    }
+
+    fn on_record(&self, name: &str, error: &Error, recorder: &mut Recorder) -> ErrorBody {
+        error.record(recorder);
+        // This one names it by itself.
+        if !matches!(error, Error::MiddlewareReply { .. }) {
+            recorder.blame(&culprit(name));
+        }
+        ErrorBody { trace_id: Some(recorder.trace_id().to_string()), ..ErrorBody::of(error, self.version.development) }
+    }
+}
+
+/// Reads the answer that an after-part leaves, and whether it is another one than it was shown.
+fn read_answer(completed: Completed) -> Result<(Reply, bool), Error> {
+    let replaces = completed.replaces;
+    Ok((read_reply(completed)?, replaces))
 }
 
 fn culprit(name: &str) -> String {
     format!("middleware {name}")
 }
 
-/// Any exception of a before-part refuses the request, with its message. Errors with a code are no exceptions of its own, or
-/// have a status of their own.
-fn rejection(error: Error) -> Error {
+/// Any exception of a before-part refuses the request, with its message.
+///
+/// # Errors
+/// When it is something else: errors with a code have a status of their own, or say that the middleware is wrong.
+fn rejection(error: Error) -> Result<Error, Error> {
     match error {
         Error::Failed(error) if !error.expected && error.code.is_none() => {
             let message = if error.message.is_empty() { error.kind.clone() } else { error.message };
             let code = Some("rejected".to_owned());
-            Error::Rejected(HandlerError { message, code, status: None, expected: true, ..error })
+            Ok(Error::Rejected(HandlerError { message, code, status: None, expected: true, ..error }))
         }
-        other => other,
+        other => Err(other),
     }
 }

@@ -14,7 +14,12 @@ pub(crate) enum Said {
     /// The answer, in the handler's stead.
     Answer(Reply),
     /// The request goes on.
-    Pass { changes: Option<Changes>, headers: HeaderMap },
+    Pass {
+        changes: Option<Changes>,
+        headers: HeaderMap,
+        /// Keys of what it returned that mean nothing.
+        ignored: Vec<String>,
+    },
 }
 
 /// What is to take the place of what the client has sent.
@@ -36,7 +41,7 @@ impl Said {
         match serde_json::from_slice(&completed.reply) {
             Ok(Value::Object(said)) => Self::of_object(said),
             // As with the original, whatever else is returned lets the request pass.
-            _ => Ok(Self::Pass { changes: None, headers: HeaderMap::new() }),
+            _ => Ok(Self::Pass { changes: None, headers: HeaderMap::new(), ignored: Vec::new() }),
         }
     }
 
@@ -51,7 +56,11 @@ impl Said {
         let query = object(&mut said, "query_params")?.map(query_pairs);
         let payload = said.remove("payload");
         let changes = (payload.is_some() || query.is_some()).then_some(Changes { payload, query });
-        Ok(Self::Pass { changes, headers })
+        let ignored = match said.remove("ignored") {
+            Some(Value::Array(keys)) => keys.into_iter().filter_map(text).collect(),
+            _ => Vec::new(),
+        };
+        Ok(Self::Pass { changes, headers, ignored })
     }
 }
 
@@ -92,14 +101,16 @@ fn query_pairs(params: Map<String, Value>) -> Vec<(String, String)> {
         match value {
             Value::String(text) => pairs.push((name, text)),
             Value::Array(items) => {
-                let texts =
-                    items.into_iter().filter_map(|item| if let Value::String(text) = item { Some(text) } else { None });
-                pairs.extend(texts.map(|text| (name.clone(), text)));
+                pairs.extend(items.into_iter().filter_map(text).map(|text| (name.clone(), text)));
             }
             _ => {}
         }
     }
     pairs
+}
+
+fn text(value: Value) -> Option<String> {
+    if let Value::String(text) = value { Some(text) } else { None }
 }
 
 fn header_pairs(set: Map<String, Value>) -> Result<Vec<(String, String)>, Error> {
@@ -135,7 +146,7 @@ mod tests {
     #[test]
     fn what_is_no_object_lets_the_request_pass_unchanged() {
         for said in [json!(null), json!(true), json!("x"), json!([1]), json!({}), json!({"error": null, "other": 1})] {
-            let Ok(Said::Pass { changes: None, headers }) = read(&said) else { panic!("{said}") };
+            let Ok(Said::Pass { changes: None, headers, .. }) = read(&said) else { panic!("{said}") };
             assert!(headers.is_empty());
         }
     }
@@ -146,8 +157,10 @@ mod tests {
             "payload": null,
             "query_params": {"a": "1", "b": ["2", 3, "4"], "c": 5},
             "response_headers": {"X-Left": 3, "Vary": ["a", "b"], "Content-Length": "1"},
+            "ignored": ["status"],
         });
-        let Ok(Said::Pass { changes: Some(changes), headers }) = read(&said) else { panic!("{said}") };
+        let Ok(Said::Pass { changes: Some(changes), headers, ignored }) = read(&said) else { panic!("{said}") };
+        assert_eq!(ignored, ["status"]);
         assert_eq!(changes.payload, Some(Value::Null));
         let query = [("a", "1"), ("b", "2"), ("b", "4")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(changes.query.unwrap(), query);

@@ -27,7 +27,7 @@ use crate::reply::Reply;
 use crate::trigger::http::{
     ClientAddress, ErrorBody, REQUEST_ID, into_socket, of_handler, parse_query, request_id, trace_of,
 };
-use crate::trigger::middleware::{Chain, Subject, client_address};
+use crate::trigger::middleware::{Chain, Changes, Subject, client_address};
 use crate::trigger::websocket::calls::Calls;
 use crate::trigger::websocket::handshake::{self, Handshake};
 use crate::trigger::websocket::origin;
@@ -109,8 +109,8 @@ async fn pass(
 ) -> Response {
     let Admitted { handshake, place, peer, connection } = admitted;
     let input = Arc::new(ConnectionInput::new(&connection));
-    let headers = match guard(app, version, (route, parts), (connection, &input), &mut recorder).await {
-        Ok(headers) => headers,
+    let (headers, input) = match guard(app, version, (route, parts), (connection, input), &mut recorder).await {
+        Ok(passed) => passed,
         Err(answer) => {
             let response = of_handler(answer, StatusCode::OK, &parts.method);
             record(app, route, recorder, response.status());
@@ -125,20 +125,20 @@ async fn pass(
     handshake::switching(accept, headers)
 }
 
-/// Runs the middlewares: the request is in order and nothing has been promised. Gives the headers that go with the answer, or the answer of one that
-/// refuses the request or answers it.
+/// Runs the middlewares: the request is in order and nothing has been promised. Gives the headers that go with the answer and the connection
+/// with the query parameters that they leave, or the answer of one that refuses the request or answers it.
 async fn guard(
     app: &App,
     version: &Version,
     (route, parts): (&WebSocketRoute, &Parts),
-    (connection, input): (Connection, &Arc<ConnectionInput>),
+    (connection, input): (Connection, Arc<ConnectionInput>),
     recorder: &mut Recorder,
-) -> Result<HeaderMap, Reply> {
+) -> Result<(HeaderMap, Arc<ConnectionInput>), Reply> {
     if route.middlewares.is_empty() {
-        return Ok(HeaderMap::new());
+        return Ok((HeaderMap::new(), input));
     }
     let context = MiddlewareContext {
-        target: MiddlewareTarget::WebSocket { name: Arc::clone(&route.name), connection: Arc::clone(input) },
+        target: MiddlewareTarget::WebSocket { name: Arc::clone(&route.name), connection: Arc::clone(&input) },
         method: parts.method.clone(),
         path: parts.uri.path().into(),
         path_params: connection.path_params,
@@ -147,14 +147,26 @@ async fn guard(
     };
     let cause = (Uuid::now_v7(), Instant::now() + version.settings.server.request_timeout);
     let mut chain = Chain::new((version, &app.brokers), &route.middlewares, &context, cause);
-    let mut subject = Subject { payload: Bytes::new(), query: connection.query };
-    // There is no payload, and handlers are told what the client has sent.
-    let mut answer = match chain.before(&mut subject, |_, _| Ok(()), recorder).await {
-        Ok(None) => return Ok(chain.into_headers()),
+    let mut subject = Subject { payload: Bytes::new(), query: connection.query, takes_payload: false };
+    let mut is_changed = false;
+    let change = |subject: &mut Subject, changes: Changes| {
+        if let Some(query) = changes.query {
+            subject.query = query;
+            is_changed = true;
+        }
+        Ok(())
+    };
+    let mut answer = match chain.before(&mut subject, change, recorder).await {
+        Ok(None) if is_changed => {
+            let MiddlewareContext { path_params, headers, .. } = context;
+            let connection = Connection { path_params, headers, query: subject.query, ..connection };
+            return Ok((chain.into_headers(), Arc::new(ConnectionInput::new(&connection))));
+        }
+        Ok(None) => return Ok((chain.into_headers(), input)),
         Ok(Some(answer)) => answer,
         Err(error) => ErrorBody { trace_id: Some(recorder.trace_id().to_string()), ..error }.into_reply(),
     };
-    chain.dress(&mut answer);
+    chain.dress(&mut answer.head.headers);
     Err(answer)
 }
 

@@ -22,6 +22,12 @@ class _Unknown(Exception):
 #: Errors with a meaning, set by the loader.
 handler_error = _Unknown
 
+#: Errors that say that the project's code is wrong, whatever it was given, with their codes; set by the loader.
+faults = {}
+
+#: `generated.runtime.Response`, set by the loader.
+response = _Unknown
+
 
 def describe(error, failure, result):
     """The body of `failed`. `failure` says what failed: the handler `raised` or was `cancelled`, or its `result` has no JSON form
@@ -44,7 +50,9 @@ def describe(error, failure, result):
     if failure == "cancelled":
         described.update({"class": "cancelled", "message": "the call was cancelled"})
     elif failure == "result" and isinstance(error, values.WrongResult):
-        described["code"] = "wrong_result"
+        described["code"] = error.code
+    elif failure == "result" and isinstance(error, values.UnserializableResult):
+        described["code"] = "unserializable_result"
     elif failure == "result":
         described.update({"code": "unserializable_result", "message": _cut(values.explain(result, error))})
     elif failure == "too_large":
@@ -53,7 +61,20 @@ def describe(error, failure, result):
         described.update(_meaning(error))
     elif isinstance(error, asyncio.CancelledError):
         described["message"] = described["message"] or "the handler cancelled itself"
+    else:
+        described["code"] = _fault(error)
     return _json(described)
+
+
+def _fault(error):
+    """The code of an error that isn't about what the code was given, or `None`."""
+    if isinstance(error, getattr(values.pydantic_core, "ValidationError", ())) and error.title in _names(response):
+        return "invalid_reply"
+    return next((code for kind, code in faults.items() if isinstance(error, kind)), None)
+
+
+def _names(cls):
+    return {cls.__name__}.union(*map(_names, cls.__subclasses__()))
 
 
 def _meaning(error):

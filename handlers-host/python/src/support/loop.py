@@ -21,6 +21,7 @@ current_call = contextvars.ContextVar("rohas_current_call", default=None)
 describe_failure = failure.describe
 encode = values.encode
 settle = values.settle
+ignored = values.ignored
 log_fields = values.log_fields
 to_json = values.to_json
 

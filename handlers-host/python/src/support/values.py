@@ -38,16 +38,68 @@ def encode(payload):
 class WrongResult(TypeError):
     """A handler returned something that its kind of handler can't return."""
 
+    code = "wrong_result"
+
+
+class WrongAnswer(WrongResult):
+    """What runs after a handler left an answer that can't be sent."""
+
+    code = "invalid_reply"
+
 
 def settle(result, answer):
-    """What becomes of the answer to a request when a middleware has looked at it: status, pairs of headers, body."""
+    """What becomes of the answer to a request when a middleware has looked at it: status, pairs of headers, body, and whether it is another one."""
     if result is None or result is answer:
-        return answer.status, answer.headers.pairs(), answer.body(to_json)
+        return _status(answer.status), _pairs(answer.headers), _body(answer), False
     if not hasattr(result, "status") or not hasattr(result, "headers"):
         kind = type(result).__name__
         raise WrongResult(f"what runs after a handler returns None or a response such as generated.responses.Reply, not {kind}")
     headers = type(answer.headers)(result.headers or {})
-    return result.status or answer.status, headers.pairs(), to_json(result)
+    return _status(result.status or answer.status), _pairs(headers), to_json(result), True
+
+
+#: What a middleware can say in the dict that it returns.
+_SAYS = ("payload", "query_params", "response_headers", "error")
+
+#: It may return its whole context too.
+_CONTEXT = frozenset((
+    "headers", "cookies", "method", "path", "path_params", "client_ip", "trace_id", "api_name", "websocket_name", "connection",
+))  # fmt: skip
+
+#: So many keys are told of.
+_MOST_IGNORED = 10
+
+
+def ignored(said):
+    """The keys of what a middleware returned that mean nothing, where another of them, or one much like them, means something."""
+    context = _CONTEXT if "trace_id" in said else ()
+    keys = [str(key)[:60] for key in said if key not in _SAYS and key not in context]
+    if not any(name in said for name in _SAYS):
+        import difflib  # only needed here, and slow to import
+
+        if not any(difflib.get_close_matches(key, _SAYS, n=1) for key in keys[:_MOST_IGNORED]):
+            return []
+    return keys[:_MOST_IGNORED]
+
+
+def _status(status):
+    if isinstance(status, int) and not isinstance(status, bool) and 200 <= status <= 599:
+        return int(status)
+    raise WrongAnswer(f"response.status is {status!r:.60}, which no answer can have; choose one from 200 to 599")
+
+
+def _pairs(headers):
+    try:
+        return headers.pairs()
+    except TypeError as error:
+        raise WrongAnswer(str(error)) from error
+
+
+def _body(answer):
+    try:
+        return answer.body(to_json)
+    except Exception as error:
+        raise UnserializableResult(f"response.data can't be sent: {explain(answer.data, error)}") from error
 
 
 def explain(value, error):
