@@ -170,7 +170,7 @@ class Middlewares(Case):
         self.assertEqual(result.status, 0)
         expected = {"payload": {"do": "change", "changed": True}, "query_params": {"tag": ["a", "b"], "page": "2"}}
         self.assertEqual(result.json, expected)
-        self.assertEqual(self.said("say").json, {"response_headers": {"x-a": ["1", "2"]}, "error": "no"})
+        self.assertEqual(self.said("say").json, {"response_headers": {"x-a": ["1", "2"]}, "error": "no", "ignored": ["unknown"]})
 
     def test_a_response_is_the_answer(self):
         result = self.said("reply")
