@@ -2,18 +2,22 @@
 
 use std::fmt;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 
 /// Takes what handlers do to WebSocket connections.
+#[async_trait]
 pub trait Sink: fmt::Debug + Send + Sync + 'static {
-    /// Called in the order in which one handler acts, and before its result is known. It must not block: the worker's other
-    /// results wait for it. A connection, WebSocket or room that isn't there is no error: it may just have gone.
-    fn push(&self, push: Push);
+    /// Called in the order in which one handler acts, and before its result is known. Nothing more is read from the worker until
+    /// it is done; what takes long has to let others run meanwhile. A connection, WebSocket or room that isn't there is no
+    /// error: it may just have gone.
+    async fn push(&self, push: Push);
 }
 
 /// Where there are no connections.
+#[async_trait]
 impl Sink for () {
-    fn push(&self, _push: Push) {}
+    async fn push(&self, _push: Push) {}
 }
 
 /// Something that a handler does to WebSocket connections.

@@ -34,5 +34,6 @@ mod support;
 mod traces;
 mod websocket;
 mod websocket_connections;
+mod websocket_floods;
 mod websocket_messages;
 mod websocket_middlewares;

@@ -71,6 +71,14 @@ const CHAT: &str = "
         if said.kind == 'join':
             state.ws.join(connection.id, said.room)
             return 'joined'
+        if said.kind == 'join many':
+            for number in range(said.code):
+                state.ws.join(connection.id, f'room {number}')
+            return 'joined'
+        if said.kind == 'broadcast many':
+            for number in range(said.code):
+                state.ws.broadcast('Chat', number)
+            return None
         if said.kind == 'leave':
             state.ws.leave(connection.id, said.room)
             return 'left'

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::coop::consume_budget;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -299,7 +300,7 @@ impl Shared {
                 Ok(_) => {}
                 Err(error) => return format!("its socket failed: {error}"),
             }
-            match self.receive(number, &mut decoder) {
+            match self.receive(number, &mut decoder).await {
                 Ok(ready) => loaded |= ready,
                 Err(error) => return format!("it broke the protocol: {error}"),
             }
@@ -312,16 +313,20 @@ impl Shared {
     }
 
     /// Takes all whole frames that have come; true when the worker has loaded its handlers.
-    fn receive(&self, number: u64, decoder: &mut Decoder) -> Result<bool, protocol::Error> {
+    ///
+    /// Meanwhile nothing is read from the worker, which waits when its socket is full. So a handler that says more than can be
+    /// done holds up its own worker, and neither the rest of the daemon nor the daemon's memory.
+    async fn receive(&self, number: u64, decoder: &mut Decoder) -> Result<bool, protocol::Error> {
         let mut loaded = false;
         while let Some((header, body)) = decoder.next_frame()? {
+            consume_budget().await;
             match FromWorker::decode(&header, body)? {
                 FromWorker::Hello { version, hello } => self.greet(number, version, &hello.version),
                 FromWorker::Loaded(report) => {
                     self.loaded(number, report);
                     loaded = true;
                 }
-                FromWorker::Push(push) => self.options.pushes.push(push),
+                FromWorker::Push(push) => self.options.pushes.push(push).await,
                 message => {
                     self.show(&message);
                     self.state().receive(number, message);

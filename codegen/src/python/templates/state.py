@@ -140,9 +140,11 @@ class WebSockets:
             self.sent.append(Sent(data=copy.deepcopy(data), ws_name=ws_name, room=room, exclude=exclude))
 
     def join(self, connection_id: str, room: str) -> None:
-        """Put a client into a room of its WebSocket, for ``broadcast``. A client may be in several and leaves them when it goes."""
+        """Put a client into a room of its WebSocket, for ``broadcast``. A client may be in 1000 and leaves them when it goes."""
+        if len(_text("room", room).encode()) > _LONGEST_ROOM:
+            raise ValueError(f"a room's name has at most {_LONGEST_ROOM} bytes")
         if self._push_fn is not None:
-            self._push_fn(_JOIN, (_text("connection_id", connection_id), _text("room", room)))
+            self._push_fn(_JOIN, (_text("connection_id", connection_id), room))
         else:
             self.joined.append((connection_id, room))
 
@@ -366,6 +368,7 @@ _SEND, _BROADCAST, _JOIN, _LEAVE, _CLOSE = range(5)
 # Those that a server may send; 1004 to 1006 and 1015 are never on the wire.
 _CLOSE_CODES = frozenset([1000, 1001, 1002, 1003, *range(1007, 1015)])
 _LONGEST_REASON = 123
+_LONGEST_ROOM = 256
 
 
 _LEVELS = {"trace": 5, "debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}

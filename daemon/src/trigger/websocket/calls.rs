@@ -103,7 +103,7 @@ impl Calls {
                     let phase = WebSocketPhase::Message { time, binary };
                     let call = Call { handler, triggers: &route.triggers, phase, body: data.clone() };
                     match self.run(&scene, call, &mut recorder).await {
-                        Ok(reply) if route.broadcast => self.broadcast(&scene, &reply),
+                        Ok(reply) if route.broadcast => broadcast(&scene, &reply).await,
                         Ok(reply) => self.answer(&reply),
                         Err(error) => self.complain(error, &recorder),
                     }
@@ -157,12 +157,6 @@ impl Calls {
         }
     }
 
-    fn broadcast(&self, scene: &Scene, reply: &Reply) {
-        if let Some(message) = message_of(reply) {
-            scene.app.websockets.broadcast(&scene.route.name, Audience::default(), &message);
-        }
-    }
-
     /// Tells the client what went wrong.
     fn complain(&self, mut error: ErrorBody, recorder: &Recorder) {
         error.trace_id = Some(TraceId::from_bytes(recorder.context().trace_id).to_string());
@@ -181,6 +175,12 @@ impl Scene {
         let permit = slots.acquire().await.ok();
         recorder.lap(Phase::Queue);
         permit
+    }
+}
+
+async fn broadcast(scene: &Scene, reply: &Reply) {
+    if let Some(message) = message_of(reply) {
+        scene.app.websockets.broadcast(&scene.route.name, Audience::default(), &message).await;
     }
 }
 

@@ -1,15 +1,19 @@
 //! Which connections are open, and in which rooms? Whoever has something for clients finds them here.
 //!
 //! A connection belongs to the shard that its id names, with all of its rooms: what concerns one connection takes one lock,
-//! a broadcast one after the other. A message that goes to many exists once.
+//! a broadcast one after the other, and visits those whom it is for. A message that goes to many exists once, and is given to
+//! them in slices, with turns for everything else between.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use rohas_handlers_host::PushSink;
 use rohas_handlers_host::push::{Frame, Push};
+use tokio::sync;
+use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -21,6 +25,10 @@ use crate::trigger::websocket::queue::End;
 use crate::version::Version;
 
 const SHARDS: usize = 16;
+/// How many rooms a connection may be in.
+const MAX_ROOMS: usize = 1000;
+/// Longest name of a room, in bytes.
+const MAX_ROOM_NAME: usize = 256;
 
 /// All open connections of a daemon. They outlive reloads.
 #[derive(Debug)]
@@ -30,10 +38,12 @@ pub(crate) struct Registry {
     count: AtomicUsize,
     /// Set for good when the daemon drains: what is registered after that is closed at once.
     draining: AtomicBool,
+    /// Held for one broadcast, so that all clients see them in one order.
+    broadcasts: sync::Mutex<()>,
     epoch: Instant,
 }
 
-/// A part of the connections. The lock is held for look-ups, and for a broadcast's pass over the part.
+/// A part of the connections. The lock is held for look-ups, and while a broadcast finds out whom in the part it is for.
 #[derive(Debug, Default)]
 struct Shard {
     connections: HashMap<Uuid, Entry>,
@@ -44,7 +54,9 @@ struct Shard {
 #[derive(Debug)]
 struct Entry {
     peer: Arc<Peer>,
-    rooms: Vec<Arc<str>>,
+    rooms: HashSet<Arc<str>>,
+    /// Whether it was said that it cannot join more rooms.
+    is_full: bool,
 }
 
 type Peers = HashMap<Uuid, Arc<Peer>>;
@@ -81,6 +93,7 @@ impl Registry {
             shards: Default::default(),
             count: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            broadcasts: sync::Mutex::default(),
             epoch: Instant::now(),
         }
     }
@@ -112,19 +125,14 @@ impl Registry {
     }
 
     /// Sends one message to many.
-    pub(super) fn broadcast(&self, websocket: &str, audience: Audience<'_>, message: &Message) {
+    pub(super) async fn broadcast(&self, websocket: &str, audience: Audience<'_>, message: &Message) {
+        let _turn = self.broadcasts.lock().await;
         let now = self.now();
+        let mut peers = Vec::new();
         for shard in &self.shards {
-            let shard = lock(shard);
-            let Some(members) = shard.members.get(websocket) else { continue };
-            let peers = match audience.room {
-                None => &members.all,
-                Some(room) => match members.rooms.get(room) {
-                    Some(peers) => peers,
-                    None => continue,
-                },
-            };
-            for (_, peer) in peers.iter().filter(|(id, _)| audience.exclude != Some(**id)) {
+            lock(shard).find(websocket, audience, &mut peers);
+            for peer in peers.drain(..) {
+                consume_budget().await;
                 peer.send(message.clone(), now);
             }
         }
@@ -177,30 +185,60 @@ impl Registry {
         let Ok(id) = Uuid::parse_str(id) else { return };
         let Shard { connections, members } = &mut *self.shard(id);
         let Some(entry) = connections.get_mut(&id) else { return };
-        if entry.rooms.iter().any(|joined| **joined == *room) {
+        if entry.rooms.contains(room) || !entry.may_join(room) {
             return;
         }
         let Some(members) = members.get_mut(&entry.peer.websocket) else { return };
         let room: Arc<str> =
             members.rooms.get_key_value(room).map_or_else(|| room.into(), |(name, _)| Arc::clone(name));
         members.rooms.entry(Arc::clone(&room)).or_default().insert(id, Arc::clone(&entry.peer));
-        entry.rooms.push(room);
+        entry.rooms.insert(room);
     }
 
     fn leave(&self, id: &str, room: &str) {
         let Ok(id) = Uuid::parse_str(id) else { return };
         let Shard { connections, members } = &mut *self.shard(id);
         let Some(entry) = connections.get_mut(&id) else { return };
-        let Some(at) = entry.rooms.iter().position(|joined| **joined == *room) else { return };
-        entry.rooms.swap_remove(at);
+        if !entry.rooms.remove(room) {
+            return;
+        }
         if let Some(members) = members.get_mut(&entry.peer.websocket) {
             members.leave(room, id);
         }
     }
 }
 
+impl Shard {
+    /// Adds those whom a broadcast is for.
+    fn find(&self, websocket: &str, audience: Audience<'_>, found: &mut Vec<Arc<Peer>>) {
+        let Some(members) = self.members.get(websocket) else { return };
+        let peers = match audience.room {
+            None => Some(&members.all),
+            Some(room) => members.rooms.get(room),
+        };
+        let wanted = peers.into_iter().flatten().filter(|(id, _)| audience.exclude != Some(**id));
+        found.extend(wanted.map(|(_, peer)| Arc::clone(peer)));
+    }
+}
+
+impl Entry {
+    /// Whether it may be in one more room, of this name. That it may not is said once.
+    fn may_join(&mut self, room: &str) -> bool {
+        let may = self.rooms.len() < MAX_ROOMS && room.len() <= MAX_ROOM_NAME;
+        if !may && !std::mem::replace(&mut self.is_full, true) {
+            let Peer { id, websocket, .. } = &*self.peer;
+            tracing::warn!(
+                %websocket, connection_id = %id, rooms = self.rooms.len(), max_rooms = MAX_ROOMS, max_name = MAX_ROOM_NAME,
+                "a handler's state.ws.join goes beyond what a connection may have; it is not in that room"
+            );
+        }
+        may
+    }
+}
+
+#[async_trait]
 impl PushSink for Registry {
-    fn push(&self, push: Push) {
+    async fn push(&self, push: Push) {
         match push {
             Push::Send { connection, frame } => {
                 if let Some(peer) = self.peer(&connection) {
@@ -209,7 +247,8 @@ impl PushSink for Registry {
             }
             Push::Broadcast { websocket, room, exclude, frame } => {
                 let exclude = exclude.and_then(|id| Uuid::parse_str(&id).ok());
-                self.broadcast(&websocket, Audience { room: room.as_deref(), exclude }, &message_of(&frame));
+                let audience = Audience { room: room.as_deref(), exclude };
+                self.broadcast(&websocket, audience, &message_of(&frame)).await;
             }
             Push::Join { connection, room } => self.join(&connection, &room),
             Push::Leave { connection, room } => self.leave(&connection, &room),
@@ -259,7 +298,7 @@ impl Place {
     pub(super) fn register(self, peer: Arc<Peer>) -> Registered {
         let mut shard = self.0.shard(peer.id);
         shard.members.entry(Arc::clone(&peer.websocket)).or_default().all.insert(peer.id, Arc::clone(&peer));
-        shard.connections.insert(peer.id, Entry { peer: Arc::clone(&peer), rooms: Vec::new() });
+        shard.connections.insert(peer.id, Entry { peer: Arc::clone(&peer), rooms: HashSet::new(), is_full: false });
         drop(shard);
         if self.0.draining.load(Ordering::SeqCst) {
             peer.queue.end(End::Finish(shutting_down()));
@@ -308,6 +347,8 @@ impl Drop for Registered {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::future::join;
+
     use super::*;
     use crate::trigger::websocket::pulse::Pulse;
     use crate::trigger::websocket::queue::Queue;
@@ -320,7 +361,7 @@ mod tests {
             pulse: Pulse::new(registry.now()),
         };
         peer.queue.opened();
-        registry.admit(100).unwrap().register(Arc::new(peer))
+        registry.admit(usize::MAX).unwrap().register(Arc::new(peer))
     }
 
     /// Takes out what waits for a connection, one letter per frame.
@@ -329,45 +370,45 @@ mod tests {
         frames.map(|frame| String::from_utf8_lossy(frame.payload()).into_owned()).collect()
     }
 
-    fn broadcast(registry: &Registry, websocket: &str, room: Option<&str>, data: &'static str) {
+    async fn broadcast(registry: &Registry, websocket: &str, room: Option<&str>, data: &'static str) {
         registry.push(Push::Broadcast {
             websocket: websocket.into(),
             room: room.map(Into::into),
             exclude: None,
             frame: Frame::Text(Bytes::from_static(data.as_bytes())),
-        });
+        }).await;
     }
 
-    #[test]
-    fn a_broadcast_reaches_those_it_is_meant_for() {
+    #[tokio::test]
+    async fn a_broadcast_reaches_those_it_is_meant_for() {
         let registry = Arc::new(Registry::new());
         let chats: Vec<_> = (0..40).map(|_| open(&registry, "Chat")).collect();
         let other = open(&registry, "Other");
         let id = |connection: &Registered| connection.peer().id.to_string();
         for member in &chats[..2] {
-            registry.push(Push::Join { connection: id(member), room: "r".into() });
-            registry.push(Push::Join { connection: id(member), room: "r".into() });
+            registry.push(Push::Join { connection: id(member), room: "r".into() }).await;
+            registry.push(Push::Join { connection: id(member), room: "r".into() }).await;
         }
-        broadcast(&registry, "Chat", None, "a");
-        broadcast(&registry, "Chat", Some("r"), "b");
-        broadcast(&registry, "Chat", Some("nobody"), "x");
-        broadcast(&registry, "Nothing", None, "x");
-        registry.push(Push::Leave { connection: id(&chats[0]), room: "r".into() });
-        broadcast(&registry, "Chat", Some("r"), "c");
+        broadcast(&registry, "Chat", None, "a").await;
+        broadcast(&registry, "Chat", Some("r"), "b").await;
+        broadcast(&registry, "Chat", Some("nobody"), "x").await;
+        broadcast(&registry, "Nothing", None, "x").await;
+        registry.push(Push::Leave { connection: id(&chats[0]), room: "r".into() }).await;
+        broadcast(&registry, "Chat", Some("r"), "c").await;
         let but_first = Audience { room: None, exclude: Some(chats[0].peer().id) };
-        registry.broadcast("Chat", but_first, &Message::text(Bytes::from_static(b"d")));
+        registry.broadcast("Chat", but_first, &Message::text(Bytes::from_static(b"d"))).await;
         let got: Vec<_> = chats.iter().map(waiting).collect();
         assert_eq!(got[..3], ["ab", "abcd", "ad"]);
         assert!(got[2..].iter().all(|got| got == "ad"));
         assert_eq!(waiting(&other), "");
     }
 
-    #[test]
-    fn one_that_has_gone_is_nowhere() {
+    #[tokio::test]
+    async fn one_that_has_gone_is_nowhere() {
         let registry = Arc::new(Registry::new());
         let chat = open(&registry, "Chat");
         let id = chat.peer().id.to_string();
-        registry.push(Push::Join { connection: id.clone(), room: "r".into() });
+        registry.push(Push::Join { connection: id.clone(), room: "r".into() }).await;
         let peer = Arc::clone(chat.peer());
         drop(chat);
         for push in [
@@ -376,9 +417,9 @@ mod tests {
             Push::Close { connection: id.clone(), code: 1000, reason: String::new() },
             Push::Leave { connection: "no id".into(), room: "r".into() },
         ] {
-            registry.push(push);
+            registry.push(push).await;
         }
-        broadcast(&registry, "Chat", Some("r"), "x");
+        broadcast(&registry, "Chat", Some("r"), "x").await;
         assert!(peer.queue.pop().is_none() && peer.queue.take_end(true).is_none());
         assert_eq!(registry.count(), 0);
         assert!(registry.shards.iter().all(|shard| lock(shard).members.is_empty()));
@@ -404,11 +445,53 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_code_that_cannot_be_sent_becomes_a_normal_close() {
+    #[tokio::test]
+    async fn a_code_that_cannot_be_sent_becomes_a_normal_close() {
         let registry = Arc::new(Registry::new());
         let chat = open(&registry, "Chat");
-        registry.push(Push::Close { connection: chat.peer().id.to_string(), code: 1006, reason: "bye".into() });
+        registry.push(Push::Close { connection: chat.peer().id.to_string(), code: 1006, reason: "bye".into() }).await;
         assert_eq!(chat.peer().queue.take_end(true), Some(End::Close(Close::new(close::NORMAL, "bye"))));
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_in_so_many_rooms_of_so_long_names() {
+        let registry = Arc::new(Registry::new());
+        let chat = open(&registry, "Chat");
+        let id = chat.peer().id.to_string();
+        let join = |room: String| registry.push(Push::Join { connection: id.clone(), room });
+        join("x".repeat(MAX_ROOM_NAME + 1)).await;
+        join("x".repeat(MAX_ROOM_NAME)).await;
+        for number in 1..2 * MAX_ROOMS {
+            join(number.to_string()).await;
+        }
+        let rooms = || registry.shard(chat.peer().id).connections[&chat.peer().id].rooms.clone();
+        assert_eq!(rooms().len(), MAX_ROOMS);
+        assert!(rooms().contains("999") && !rooms().contains("1000"));
+        // One that was left makes room.
+        registry.push(Push::Leave { connection: id.clone(), room: "1".into() }).await;
+        join("new".into()).await;
+        assert!(rooms().contains("new"));
+    }
+
+    #[tokio::test]
+    async fn others_have_their_turns_during_a_broadcast_and_it_comes_in_one_order() {
+        const CLIENTS: usize = 2000;
+        let registry = Arc::new(Registry::new());
+        let chats: Vec<_> = (0..CLIENTS).map(|_| open(&registry, "Chat")).collect();
+        let mut turns = 0;
+        let sending = join(broadcast(&registry, "Chat", None, "a"), broadcast(&registry, "Chat", None, "b"));
+        let others = async {
+            loop {
+                tokio::task::yield_now().await;
+                turns += 1;
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = sending => {}
+            () = others => {}
+        }
+        assert!(turns >= CLIENTS / 200, "{turns}");
+        assert!(chats.iter().map(waiting).all(|got| got == "ab"));
     }
 }
