@@ -95,6 +95,7 @@ impl App {
     ) -> Result<(), broker::Error> {
         let opened = subscriptions.open(&self.brokers, &version).await?;
         self.brokers.assign(&version.schema);
+        self.websockets.remember(&self.current(), &version);
         self.site.store(Arc::new(Site::new(&Arc::downgrade(self), Arc::clone(&version))));
         self.websockets.close_undeclared(&version);
         subscriptions.follow(self, &version, opened).await;

@@ -117,6 +117,8 @@ pub(crate) async fn step<T: Send>(
         attempt: work.attempt,
         alone: work.alone,
         deadline,
+        // Nobody else will say that a client has gone.
+        patient: work.input.is_disconnect().then_some(work.timeout),
         trace_id: recorder.context().trace_id,
         input: work.input,
         body: work.body,

@@ -4,6 +4,7 @@
 //! version's host, which ends its workers.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,6 +156,12 @@ pub(crate) struct DeliveryRules {
     /// Most messages of a subscription that are in memory at a time.
     pub(crate) buffer_size: usize,
     pub(crate) dedupe: Duration,
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Version").field("number", &self.number).finish_non_exhaustive()
+    }
 }
 
 impl Version {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -23,6 +23,9 @@ pub struct Invocation {
     pub alone: bool,
     /// When it must have ended.
     pub deadline: Instant,
+    /// For a call that waits for its start for as long as it takes: how long it may run once it has begun, while `deadline` only says
+    /// when to look. It may run for twice as long.
+    pub patient: Option<Duration>,
     /// The trace it belongs to.
     pub trace_id: [u8; 16],
     /// What the handler is given.
@@ -44,6 +47,14 @@ pub enum Input {
     WebSocket(WebSocketInput),
     /// Before or after a handler. The body is the payload as JSON, empty for none; after a handler its answer's data follows.
     Middleware(MiddlewareInput),
+}
+
+impl Input {
+    /// Whether the handler is told that a client has gone.
+    #[must_use]
+    pub fn is_disconnect(&self) -> bool {
+        matches!(self, Self::WebSocket(WebSocketInput { phase: WebSocketPhase::Closed { .. }, .. }))
+    }
 }
 
 /// An HTTP request.

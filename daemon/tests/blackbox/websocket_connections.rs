@@ -16,7 +16,7 @@ fn refused(daemon: &Daemon, path: &str, headers: &[(&str, &str)]) -> Response {
 }
 
 /// A connection whose bytes a test sees and makes itself.
-fn raw(daemon: &Daemon, path: &str) -> TcpStream {
+pub(crate) fn raw(daemon: &Daemon, path: &str) -> TcpStream {
     let mut stream = daemon.connect();
     let key = generate_key();
     let head = format!(
@@ -36,7 +36,7 @@ fn raw(daemon: &Daemon, path: &str) -> TcpStream {
 }
 
 /// The next frame from the daemon: its first byte, and its payload.
-fn frame(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+pub(crate) fn frame(stream: &mut TcpStream) -> (u8, Vec<u8>) {
     let mut header = [0; 2];
     stream.read_exact(&mut header).unwrap();
     let length = match header[1] {
@@ -278,6 +278,8 @@ fn connections_outlive_reloads_unless_their_websocket_goes() {
     let mut chat = Client::open(&daemon, "/ws/chat/x");
     let id = chat.json()["welcome"].clone();
     let mut raw = Client::open(&daemon, "/ws/raw");
+    let mut loud = Client::open(&daemon, "/ws/loud");
+    assert_eq!(loud.ask("1"), json!(1));
     assert_eq!(chat.ask(r#"{"kind": "join", "room": "red"}"#), json!("joined"));
     edit(&mut daemon, &project, "src/handlers/websockets/chat_said.py", |code| {
         code.replace("{'echo': said.text}", "{'new': said.text}")
@@ -289,12 +291,39 @@ fn connections_outlive_reloads_unless_their_websocket_goes() {
     assert_eq!(other.ask(r#"{"kind": "room", "room": "red", "text": "y"}"#), json!("told"));
     assert_eq!(chat.json(), json!({"room": "y"}));
     edit(&mut daemon, &project, "schema/schema.ro", |schema| {
-        schema.lines().filter(|line| !line.contains("ws Raw")).map(|line| format!("{line}\n")).collect()
+        let stays = |line: &&str| !line.contains("ws Raw") && !line.contains("ws Loud");
+        schema.lines().filter(stays).map(|line| format!("{line}\n")).collect()
     });
+    assert_eq!(loud.closed().0, 1001);
+    loud.close();
+    assert_eq!(wait_for_notes(&project, "loud left", 1), [[json!(1001)]]);
     assert_eq!(raw.closed(), (1001, "this WebSocket is no longer served".to_owned()));
     assert_eq!(refused(&daemon, "/ws/raw", &[]).status, 404);
     let said: Value = chat.ask(r#"{"kind": "echo", "text": "x"}"#);
     assert_eq!(said, json!({"new": "x"}));
+}
+
+#[test]
+fn every_connection_that_ends_has_its_last_handler_however_busy_workers_are() {
+    const CONNECTIONS: usize = 200;
+    let project = project("[websocket]\nhandler_timeout = \"1s\"\n").file(
+        "src/handlers/websockets/loud_left.py",
+        "
+        import time
+        from journal import *
+
+        def loud_left(connection):
+            time.sleep(0.7)
+            note('loud left', connection.id)
+        ",
+    );
+    let daemon = project.run();
+    let clients: Vec<_> = (0..CONNECTIONS).map(|_| Client::open(&daemon, "/ws/loud")).collect();
+    drop(clients);
+    let mut left = wait_for_notes(&project, "loud left", CONNECTIONS);
+    left.dedup();
+    assert_eq!(left.len(), CONNECTIONS);
+    assert!(!daemon.output().contains("handler failed"), "{}", daemon.output());
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! What happens to everyone else when handlers or clients do more than the daemon can?
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::fs;
+use std::io::{ErrorKind, Write};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::support::Daemon;
-use crate::websocket::{Client, project};
+use crate::websocket::{Client, project, wait_for_notes};
+use crate::websocket_connections::{frame, raw};
 
 /// How long the daemon may keep others waiting on a busy machine.
 const PROMPT: Duration = Duration::from_secs(3);
@@ -54,7 +57,7 @@ fn a_connection_that_joins_room_after_room_holds_up_nobody_and_is_in_so_many() {
 #[test]
 fn a_handler_that_broadcasts_without_end_holds_up_nobody() {
     const BROADCASTS: u64 = 10_000;
-    let project = project("[websocket]\nsend_queue = \"64MiB\"\n");
+    let project = project("[websocket]\nsend_queue = \"64MiB\"\nping_interval = \"0s\"\n");
     let daemon = project.run();
     let mut clients: Vec<_> = (0..200).map(|_| welcomed(&daemon)).collect();
     clients[0].say(&json!({"kind": "broadcast many", "code": BROADCASTS}).to_string());
@@ -69,4 +72,49 @@ fn a_handler_that_broadcasts_without_end_holds_up_nobody() {
         next == BROADCASTS
     });
     assert!(slowest < PROMPT, "{slowest:?}");
+}
+
+/// What a process has in memory, in bytes.
+fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+/// A client's text, with a mask that changes nothing.
+fn said(text: &str) -> Vec<u8> {
+    let mut bytes = vec![0x81, 0xff];
+    bytes.extend_from_slice(&(text.len() as u64).to_be_bytes());
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(text.as_bytes());
+    bytes
+}
+
+#[test]
+fn a_client_that_sends_without_end_has_to_wait_for_the_handler() {
+    const MOST: usize = 128 << 20;
+    let project = project("");
+    let daemon = project.run();
+    let mut stream = raw(&daemon, "/ws/chat/x");
+    assert_eq!(frame(&mut stream).0, 0x81);
+    stream.write_all(&said(r#"{"kind": "wait", "text": "a"}"#)).unwrap();
+    wait_for_notes(&project, "waiting", 1);
+    let before = resident(daemon.pid());
+    // No handler is called with these, and each is as large as it may be.
+    let padded = said(&format!("{{}}{}", " ".repeat((1 << 20) - 2)));
+    stream.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+    let mut sent = 0;
+    let end = loop {
+        match stream.write(&padded[sent % padded.len()..]) {
+            Ok(written) if sent < MOST => sent += written,
+            end => break end,
+        }
+    };
+    assert_eq!(end.map_err(|error| error.kind()), Err(ErrorKind::WouldBlock), "after {sent} bytes");
+    let grown = resident(daemon.pid()).saturating_sub(before);
+    assert!(grown < 8 << 20, "{grown} bytes more after {sent}");
+    project.write("go", "");
+    assert_eq!(frame(&mut stream).1, br#"{"waited":"a"}"#);
+    let (_, error) = frame(&mut stream);
+    assert!(error.starts_with(br#"{"error":"kind: "#), "{}", String::from_utf8_lossy(&error));
 }

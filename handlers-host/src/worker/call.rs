@@ -70,6 +70,20 @@ impl Call {
         self.reply.is_none()
     }
 
+    /// Puts its deadline off, if it is patient.
+    pub(super) fn put_off(&mut self, now: Instant) -> bool {
+        let Some(time) = self.invocation.patient else { return false };
+        self.invocation.deadline = now + time;
+        true
+    }
+
+    /// It runs, and no later than this it began: puts its deadline off for the last time, if it is patient.
+    pub(super) fn put_off_end(&mut self, now: Instant) -> bool {
+        let patient = self.put_off(now);
+        self.invocation.patient = None;
+        patient
+    }
+
     /// Whether its deadline has come before its answer.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         !self.answered() && self.invocation.deadline <= now

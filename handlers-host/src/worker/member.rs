@@ -195,6 +195,11 @@ impl Worker {
     pub(super) fn expire(&mut self, now: Instant) {
         let over: Vec<u64> = self.calls.iter().filter(|call| call.is_over(now)).map(|call| call.id).collect();
         for id in over {
+            let entered = self.slots.entered(slot_of(id), id);
+            let put_off = |call: &mut Call| if entered { call.put_off_end(now) } else { call.put_off(now) };
+            if self.calls.get_mut(id).is_some_and(put_off) {
+                continue;
+            }
             if self.slots.take_back(slot_of(id), id) {
                 if let Some(mut call) = self.take(id) {
                     call.finish(Err(HostError::NeverStarted));

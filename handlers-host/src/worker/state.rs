@@ -175,13 +175,15 @@ impl State {
         }
     }
 
-    /// Ends the calls whose deadlines have come: those that were not begun are taken back, those that run are cancelled. False
-    /// when there were none.
+    /// Ends the calls whose deadlines have come: those that were not begun are taken back, those that run are cancelled. Patient ones
+    /// wait on, and have their whole time once they run. False when none has ended.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
         let before = self.in_flight();
         for queue in [&mut self.waiting, &mut self.alone] {
             for call in queue.iter_mut().filter(|call| call.is_over(now)) {
-                call.finish(Err(HostError::NeverStarted));
+                if !call.put_off(now) {
+                    call.finish(Err(HostError::NeverStarted));
+                }
             }
             queue.retain(|call| !call.answered());
         }

@@ -23,6 +23,7 @@ fn invocation() -> Invocation {
         attempt: 1,
         alone: false,
         deadline: Instant::now() + Duration::from_secs(30),
+        patient: None,
         trace_id: [1; 16],
         input: Input::Event(EventInput { id: Uuid::nil(), time: SystemTime::UNIX_EPOCH, key: None, event: "E".into() }),
         body: Bytes::from("{}"),
@@ -335,6 +336,31 @@ fn a_call_that_must_run_alone_does_so_after_its_worker_died_before_it_began() {
     assert_eq!((state.alone.len(), given(&mut state, second).len()), (1, 0));
     assert!(state.expire(Instant::now()));
     assert!(matches!(answer.try_recv().unwrap().result, Err(HostError::NeverStarted)));
+}
+
+#[test]
+fn a_patient_call_waits_for_its_start_and_then_has_its_whole_time() {
+    const TIME: Duration = Duration::from_secs(3);
+    let mut state = State::default();
+    let mut now = Instant::now();
+    let patient = Invocation { patient: Some(TIME), deadline: now, ..invocation() };
+    let mut answer = submit_as(&mut state, patient);
+    for _ in 0..3 {
+        assert!(!state.expire(now));
+        now += TIME;
+    }
+    let number = ready_worker(&mut state);
+    for _ in 0..3 {
+        assert!(!state.expire(now));
+        assert_eq!(state.look_at, Some(now + TIME));
+        now += TIME;
+    }
+    let id = given(&mut state, number)[0];
+    assert!(state.worker(number).unwrap().enter(id));
+    assert!(!state.expire(now));
+    assert!(answer.try_recv().is_err());
+    assert!(state.expire(now + TIME));
+    assert!(matches!(answer.try_recv().unwrap().result, Err(HostError::TimedOut)));
 }
 
 #[test]

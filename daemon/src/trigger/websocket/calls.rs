@@ -2,12 +2,12 @@
 //! of them goes back to the client, or to all.
 
 use std::sync::{Arc, Weak};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use rohas_adapters::TraceContext;
-use rohas_handlers_host::Input;
 use rohas_handlers_host::invocation::{ConnectionInput, WebSocketInput, WebSocketPhase};
+use rohas_handlers_host::{HostError, Input};
 use rohas_telemetry::{Kind, Phase, Status, TraceId};
 use tokio::sync::SemaphorePermit;
 use uuid::Uuid;
@@ -23,7 +23,11 @@ use crate::trigger::websocket::peer::Peer;
 use crate::trigger::websocket::registry::{self, Audience};
 use crate::version::{HandlerRef, Version, WebSocketRoute};
 
-/// The calls of one connection. It outlives reloads: each call runs on the version that is present.
+/// Pause before a host that is busy is asked again.
+const BUSY_PAUSE: Duration = Duration::from_millis(200);
+
+/// The calls of one connection. It outlives reloads: each call runs on the version that is present, and its last on the last version
+/// that had its WebSocket.
 #[derive(Clone)]
 pub(super) struct Calls {
     /// Gone when the daemon has drained.
@@ -40,6 +44,7 @@ struct Scene {
 }
 
 /// What a handler is to be called with.
+#[derive(Clone)]
 struct Call<'a> {
     handler: &'a HandlerRef,
     triggers: &'a [Arc<str>],
@@ -56,15 +61,33 @@ impl Calls {
     fn scene(&self) -> Option<Scene> {
         let app = self.app.upgrade()?;
         let version = app.current();
+        self.on(app, version)
+    }
+
+    /// The same of the last version that had it.
+    fn last_scene(&self) -> Option<Scene> {
+        self.scene().or_else(|| {
+            let app = self.app.upgrade()?;
+            let version = app.websockets.former(&self.peer.websocket)?;
+            self.on(app, version)
+        })
+    }
+
+    fn on(&self, app: Arc<App>, version: Arc<Version>) -> Option<Scene> {
         let route = Arc::clone(version.websockets.get(&self.peer.websocket)?);
         Some(Scene { app, version, route })
     }
 
     /// The client has connected. What the handlers return is for it alone; one that fails ends the connection.
     pub(super) async fn opened(self, mut recorder: Recorder) -> Result<(), Close> {
-        let Some(scene) = self.scene() else { return Err(registry::no_longer_served()) };
+        let Some(scene) = self.last_scene() else {
+            self.never_opened(recorder);
+            return Err(registry::no_longer_served());
+        };
         let _permit = scene.admit(&mut recorder).await;
-        let mut outcome = Ok(());
+        // One that was let in while its WebSocket was taken away is opened all the same, and closed at once.
+        let is_served = scene.app.current().websockets.contains_key(&self.peer.websocket);
+        let mut outcome = if is_served { Ok(()) } else { Err(registry::no_longer_served()) };
         for handler in &scene.route.on_connect {
             let call = Call { handler, triggers: &[], phase: WebSocketPhase::Opened, body: Bytes::new() };
             match self.run(&scene, call, &mut recorder).await {
@@ -116,19 +139,49 @@ impl Calls {
 
     /// The connection has ended. Nothing can be said any more; all handlers are told.
     pub(super) async fn closed(self, close: Close) {
-        let Some(scene) = self.scene() else { return };
+        let Some(scene) = self.last_scene() else { return };
         let mut recorder = root(Kind::WebSocketDisconnect, &scene.route.titles.disconnect);
         let _permit = scene.admit(&mut recorder).await;
         for handler in &scene.route.on_disconnect {
             let phase = WebSocketPhase::Closed { code: close.code, reason: close.reason.clone().into() };
             let call = Call { handler, triggers: &[], phase, body: Bytes::new() };
             // Recorded and logged where it happened.
-            drop(self.run(&scene, call, &mut recorder).await);
+            drop(self.run_at_last(&scene, call, &mut recorder).await);
         }
         recorder.finish(&scene.app.telemetry);
     }
 
     async fn run(&self, scene: &Scene, call: Call<'_>, recorder: &mut Recorder) -> Result<Reply, ErrorBody> {
+        let handler = call.handler;
+        self.dispatch(scene, call, recorder).await.map_err(|error| failed(scene, handler, &error, recorder))
+    }
+
+    /// Runs a handler that must be run, however long that takes, unless the time of a drain is over before.
+    async fn run_at_last(&self, scene: &Scene, call: Call<'_>, recorder: &mut Recorder) -> Result<Reply, ErrorBody> {
+        let handler = call.handler;
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.dispatch_in_turn(scene, call, recorder) => outcome,
+            () = scene.app.websockets.is_cut() => Err(HostError::Closed.into()),
+        };
+        outcome.map_err(|error| failed(scene, handler, &error, recorder))
+    }
+
+    async fn dispatch_in_turn(
+        &self,
+        scene: &Scene,
+        call: Call<'_>,
+        recorder: &mut Recorder,
+    ) -> Result<Reply, dispatch::Error> {
+        loop {
+            match self.dispatch(scene, call.clone(), recorder).await {
+                Err(dispatch::Error::Host(HostError::Busy)) => tokio::time::sleep(BUSY_PAUSE).await,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn dispatch(&self, scene: &Scene, call: Call<'_>, recorder: &mut Recorder) -> Result<Reply, dispatch::Error> {
         let work = Work {
             version: &scene.version,
             handler: call.handler,
@@ -142,13 +195,16 @@ impl Calls {
             body: call.body,
             room: Room::Await,
         };
-        dispatch::run(work, &scene.app.brokers, recorder).await.map_err(|error| {
-            error.record(recorder);
-            if !error.is_expected() {
-                tracing::warn!(websocket = %scene.route.name, handler = %call.handler.name, %error, "a WebSocket's handler failed");
-            }
-            ErrorBody::of(&error, scene.version.development)
-        })
+        dispatch::run(work, &scene.app.brokers, recorder).await
+    }
+
+    /// Ends the record of a connection that no version knows.
+    fn never_opened(&self, mut recorder: Recorder) {
+        if let Some(app) = self.app.upgrade() {
+            let close = registry::no_longer_served();
+            recorder.failure(Status::Cancelled, "no_longer_served", &close.reason);
+            recorder.finish(&app.telemetry);
+        }
     }
 
     fn answer(&self, reply: &Reply) {
@@ -176,6 +232,15 @@ impl Scene {
         recorder.lap(Phase::Queue);
         permit
     }
+}
+
+/// Records and logs that a handler failed; gives what its client is told.
+fn failed(scene: &Scene, handler: &HandlerRef, error: &dispatch::Error, recorder: &mut Recorder) -> ErrorBody {
+    error.record(recorder);
+    if !error.is_expected() {
+        tracing::warn!(websocket = %scene.route.name, handler = %handler.name, %error, "a WebSocket's handler failed");
+    }
+    ErrorBody::of(error, scene.version.development)
 }
 
 async fn broadcast(scene: &Scene, reply: &Reply) {

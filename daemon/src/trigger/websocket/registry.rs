@@ -15,6 +15,7 @@ use rohas_handlers_host::push::{Frame, Push};
 use tokio::sync;
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::trigger::websocket::close::{self, Close, GOING_AWAY};
@@ -38,6 +39,11 @@ pub(crate) struct Registry {
     count: AtomicUsize,
     /// Set for good when the daemon drains: what is registered after that is closed at once.
     draining: AtomicBool,
+    /// Cancelled when the drain's time is over.
+    end: CancellationToken,
+    /// The last versions that had WebSockets which are gone, by name, as long as these have connections. Changed by reloads and the
+    /// clock, read by connections that begin or end.
+    former: Mutex<HashMap<Arc<str>, Arc<Version>>>,
     /// Held for one broadcast, so that all clients see them in one order.
     broadcasts: sync::Mutex<()>,
     epoch: Instant,
@@ -93,6 +99,8 @@ impl Registry {
             shards: Default::default(),
             count: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            end: CancellationToken::new(),
+            former: Mutex::default(),
             broadcasts: sync::Mutex::default(),
             epoch: Instant::now(),
         }
@@ -138,6 +146,28 @@ impl Registry {
         }
     }
 
+    /// Keeps the present version for the last handlers of those whose WebSockets the next one does not have. To be called before the
+    /// next one takes over.
+    pub(crate) fn remember(&self, present: &Arc<Version>, next: &Version) {
+        let mut former = lock(&self.former);
+        former.retain(|name, _| !next.websockets.contains_key(name));
+        let gone = present.websockets.keys().filter(|name| !next.websockets.contains_key(*name));
+        former.extend(gone.map(|name| (Arc::clone(name), Arc::clone(present))));
+    }
+
+    /// The last version that had a WebSocket which is gone.
+    pub(super) fn former(&self, websocket: &str) -> Option<Arc<Version>> {
+        lock(&self.former).get(websocket).cloned()
+    }
+
+    /// Lets go of versions that no connection needs any more.
+    fn forget(&self) {
+        let is_open = |name: &Arc<str>| self.shards.iter().any(|shard| lock(shard).members.contains_key(name));
+        // Taken out under the lock and dropped behind it: a version ends its workers.
+        let gone: Vec<_> = lock(&self.former).extract_if(|name, _| !is_open(name)).collect();
+        drop(gone);
+    }
+
     /// Closes the connections of WebSockets that a version no longer has.
     pub(crate) fn close_undeclared(&self, version: &Version) {
         self.each(|peer| {
@@ -155,11 +185,18 @@ impl Registry {
 
     /// Ends what has not ended by itself.
     pub(crate) fn cut(&self) {
+        self.end.cancel();
         self.each(|peer| peer.queue.end(End::Cut(shutting_down())));
+    }
+
+    /// Waits until the time of a drain is over.
+    pub(super) async fn is_cut(&self) {
+        self.end.cancelled().await;
     }
 
     /// Does what is due on every connection.
     pub(super) fn tick(&self, rules: Rules) {
+        self.forget();
         let now = self.now();
         self.each(|peer| match peer.pulse.due(now, rules) {
             None => {}
@@ -371,12 +408,14 @@ mod tests {
     }
 
     async fn broadcast(registry: &Registry, websocket: &str, room: Option<&str>, data: &'static str) {
-        registry.push(Push::Broadcast {
-            websocket: websocket.into(),
-            room: room.map(Into::into),
-            exclude: None,
-            frame: Frame::Text(Bytes::from_static(data.as_bytes())),
-        }).await;
+        registry
+            .push(Push::Broadcast {
+                websocket: websocket.into(),
+                room: room.map(Into::into),
+                exclude: None,
+                frame: Frame::Text(Bytes::from_static(data.as_bytes())),
+            })
+            .await;
     }
 
     #[tokio::test]
