@@ -75,10 +75,6 @@ const CHAT: &str = "
             for number in range(said.code):
                 state.ws.join(connection.id, f'room {number}')
             return 'joined'
-        if said.kind == 'broadcast many':
-            for number in range(said.code):
-                state.ws.broadcast('Chat', number)
-            return None
         if said.kind == 'leave':
             state.ws.leave(connection.id, said.room)
             return 'left'

@@ -54,26 +54,6 @@ fn a_connection_that_joins_room_after_room_holds_up_nobody_and_is_in_so_many() {
     assert_eq!(daemon.output().matches("max_rooms=1000").count(), 1);
 }
 
-#[test]
-fn a_handler_that_broadcasts_without_end_holds_up_nobody() {
-    const BROADCASTS: u64 = 10_000;
-    let project = project("[websocket]\nsend_queue = \"64MiB\"\nping_interval = \"0s\"\n");
-    let daemon = project.run();
-    let mut clients: Vec<_> = (0..200).map(|_| welcomed(&daemon)).collect();
-    clients[0].say(&json!({"kind": "broadcast many", "code": BROADCASTS}).to_string());
-    let mut last = clients.pop().unwrap();
-    last.0.get_mut().set_nonblocking(true).unwrap();
-    let mut next = 0;
-    let slowest = slowest_answer_until(&daemon, || {
-        while let Ok(message) = last.0.read() {
-            assert_eq!(message.to_text().unwrap(), next.to_string());
-            next += 1;
-        }
-        next == BROADCASTS
-    });
-    assert!(slowest < PROMPT, "{slowest:?}");
-}
-
 /// What a process has in memory, in bytes.
 fn resident(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -116,5 +96,5 @@ fn a_client_that_sends_without_end_has_to_wait_for_the_handler() {
     project.write("go", "");
     assert_eq!(frame(&mut stream).1, br#"{"waited":"a"}"#);
     let (_, error) = frame(&mut stream);
-    assert!(error.starts_with(br#"{"error":"kind: "#), "{}", String::from_utf8_lossy(&error));
+    assert!(error.starts_with(br#"{"error":"kind is required""#), "{}", String::from_utf8_lossy(&error));
 }
