@@ -8,6 +8,7 @@ pub mod broker;
 pub mod conformance;
 pub mod envelope;
 pub mod memory;
+pub mod remote;
 pub mod rocksdb;
 
 pub use broker::{Broker, Consumer, DeadLetter, Delivery, Error, Subscription};
