@@ -60,6 +60,12 @@ impl TraceContext {
     /// recommendation asks for: the receiver then starts a trace of its own.
     #[must_use]
     pub fn parse(header: &str) -> Option<Self> {
+        Self::parse_or_root(header).filter(|context| context.parent != [0; 8])
+    }
+
+    /// As [`TraceContext::parse`], and what [`Display`](fmt::Display) writes at the root, where nothing is the parent. Others pass over that.
+    #[must_use]
+    pub fn parse_or_root(header: &str) -> Option<Self> {
         let mut parts = header.trim().split('-');
         let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         let known_length = version != "00" || parts.next().is_none();
@@ -67,7 +73,7 @@ impl TraceContext {
             return None;
         }
         let context = Self { trace_id: from_hex(trace)?, parent: from_hex(parent)? };
-        (context.trace_id != [0; 16] && context.parent != [0; 8]).then_some(context)
+        (context.trace_id != [0; 16]).then_some(context)
     }
 }
 
@@ -132,6 +138,14 @@ mod tests {
         ] {
             assert_eq!(TraceContext::parse(header), None, "{header}");
         }
+    }
+
+    #[test]
+    fn the_root_of_a_trace_survives_a_round_trip() {
+        let root = TraceContext { trace_id: [1; 16], parent: [0; 8] };
+        assert_eq!(TraceContext::parse_or_root(&root.to_string()), Some(root));
+        assert_eq!(TraceContext::parse(&root.to_string()), None, "nothing for a request to be below");
+        assert_eq!(TraceContext::parse_or_root("00-00000000000000000000000000000000-00f067aa0ba902b7-01"), None);
     }
 
     #[test]
