@@ -10,7 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use proptest::proptest;
-use rohas_config::settings::{Effective, Error, Loaded, Origin, Overrides, Problems, Settings, json_schema, reference};
+use rohas_config::settings::{
+    Adapter, Effective, Error, Loaded, Origin, Overrides, Problems, Settings, json_schema, reference,
+};
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/settings")
@@ -177,6 +179,37 @@ fn secrets_are_read_and_not_shown() {
     ] {
         assert!(shown.contains("[redacted]") && !shown.contains("hunter2"), "{shown}");
     }
+}
+
+#[test]
+fn secrets_of_brokers_are_read_and_not_shown() {
+    let text = fs::read_to_string(directory().join("valid/brokers.toml")).unwrap();
+    let loaded = load(&text).unwrap();
+    let Adapter::Nats(nats) = &loaded.settings.adapter else { panic!("{:?}", loaded.settings.adapter) };
+    assert_eq!(nats.url.expose().collect::<Vec<_>>(), ["tls://me:s3cret@nats-1:4222", "tls://nats-2"]);
+    let Adapter::Kafka(kafka) = &loaded.settings.adapters["orders"] else { panic!("{:?}", loaded.settings.adapters) };
+    assert_eq!(kafka.password.as_ref().unwrap().expose(), "s3cret");
+    assert_eq!(kafka.brokers.as_str(), "kafka-1:9092,kafka-2:9093");
+    for shown in [
+        format!("{loaded:?}"),
+        loaded.effective.to_text(),
+        serde_json::to_string(&loaded.effective).unwrap(),
+        serde_json::to_string(&loaded.settings).unwrap(),
+    ] {
+        assert!(shown.contains("[redacted]@nats-1") && !shown.contains("s3cret"), "{shown}");
+    }
+}
+
+#[test]
+fn the_stores_beside_brokers_have_directories_of_their_own() {
+    let text = fs::read_to_string(directory().join("valid/brokers.toml")).unwrap();
+    let Settings { adapter, adapters, .. } = load(&text).unwrap().settings;
+    let of = |adapter: &Adapter| adapter.directory(Path::new("/shop")).unwrap();
+    assert_eq!(of(&adapter), Path::new("/shop/.rohas/events"));
+    assert_eq!(of(&adapters["mail"]), Path::new("/shop/.rohas/adapters/mail"));
+    assert_eq!(of(&adapters["orders"]), Path::new("/shop/orders"));
+    let shared = load("[adapter]\ntype = \"nats\"\n[adapters.a]\ntype = \"rocksdb\"\n").unwrap_err();
+    assert!(shared.to_string().contains("have the same directory"), "{shared}");
 }
 
 #[test]

@@ -302,6 +302,7 @@ impl Opened {
                 self.stores.push((name.clone(), Arc::clone(&opened)));
                 opened
             }
+            other => return Err(OpenError::NoLink { section: section(&name), kind: other.name() }),
         };
         self.brokers.insert(name, broker);
         Ok(())
@@ -340,6 +341,10 @@ fn describe(error: &dyn error::Error) -> String {
 /// Why the brokers of a project do not open.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
+    #[error(
+        "[{section}] has the type \"{kind}\", for which this version has no link to the broker yet; use \"rocksdb\" or \"memory\""
+    )]
+    NoLink { section: String, kind: &'static str },
     #[error(transparent)]
     RocksDb(#[from] rocksdb::OpenError),
     #[error("opening the event store failed")]
@@ -378,10 +383,7 @@ fn adapters(settings: &Settings) -> impl Iterator<Item = (String, &Adapter)> {
 }
 
 fn is_durable(adapter: &Adapter) -> bool {
-    match adapter {
-        Adapter::Memory(_) => false,
-        Adapter::RocksDb(_) => true,
-    }
+    !matches!(adapter, Adapter::Memory(_))
 }
 
 fn memory(settings: &settings::Memory) -> Arc<dyn Broker> {

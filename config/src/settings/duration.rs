@@ -54,6 +54,19 @@ pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Re
     serializer.serialize_str(&format(*duration))
 }
 
+/// As [`serialize`], for a field that may have none.
+///
+/// # Errors
+///
+/// Those of the serializer.
+#[expect(clippy::ref_option, reason = "serde's `serialize_with` passes the field by reference")]
+pub(super) fn serialize_optional<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => serialize(duration, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 fn split_at_first(text: &str, stop: impl Fn(char) -> bool) -> Option<(&str, &str)> {
     text.find(stop).filter(|&at| at > 0).map(|at| text.split_at(at))
 }

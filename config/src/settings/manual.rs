@@ -70,7 +70,7 @@ pub fn reference() -> String {
                 variants if key == "type" => page.push_str(&choice(heading, &variants)),
                 variants => {
                     page.push_str(&entry(&schema, heading, key, property));
-                    page.push_str(&whose(key, &variants));
+                    page.push_str(&whose(key, property, &variants));
                 }
             }
         }
@@ -118,7 +118,7 @@ fn accept_references(section: &mut Json) {
 struct Variant<'s> {
     name: &'s str,
     description: &'s str,
-    keys: Vec<&'s str>,
+    keys: Vec<(&'s str, &'s Json)>,
 }
 
 /// What a section's `type` chooses between; nothing when it has none.
@@ -127,7 +127,7 @@ fn variants<'s>(schema: &'s Json, section: &'s Json) -> Vec<Variant<'s>> {
     let variant = |variant: &'s Json| Variant {
         name: variant.pointer("/properties/type/const").and_then(Json::as_str).unwrap_or_default(),
         description: text_of(variant, "description"),
-        keys: properties(resolve(schema, variant)).map(|(key, _)| key).collect(),
+        keys: properties(resolve(schema, variant)).collect(),
     };
     variants.iter().map(variant).collect()
 }
@@ -142,9 +142,10 @@ fn choice(section: &str, variants: &[Variant<'_>]) -> String {
     text
 }
 
-/// A line on which values of `type` have a key, unless all have it.
-fn whose(key: &str, variants: &[Variant<'_>]) -> String {
-    let with = || variants.iter().filter(|variant| variant.keys.contains(&key));
+/// A line on which values of `type` have a key with this meaning, unless all have it.
+fn whose(key: &str, property: &Json, variants: &[Variant<'_>]) -> String {
+    let is_this = |(known, other): &(&str, &Json)| *known == key && is_alike(property, other);
+    let with = || variants.iter().filter(|variant| variant.keys.iter().any(is_this));
     if with().count() == variants.len() {
         return String::new();
     }
@@ -152,17 +153,22 @@ fn whose(key: &str, variants: &[Variant<'_>]) -> String {
     format!("- only with the type: {}\n", names.join(" or "))
 }
 
+/// Whether two keys of one name, of different values of `type`, say the same.
+fn is_alike(one: &Json, other: &Json) -> bool {
+    text_of(one, "description") == text_of(other, "description")
+}
+
 fn variable(section: &str, key: &str) -> String {
     format!("ROHAS_{}__{}", section.to_uppercase(), key.to_uppercase())
 }
 
-/// The keys of a section, and those of its variants when a `type` chooses between them.
+/// The keys of a section, and those of its variants when a `type` chooses between them; one that means something else to another of them once more.
 fn keys_of<'s>(schema: &'s Json, section: &'s Json) -> Vec<(&'s str, &'s Json)> {
     let mut keys: Vec<(&str, &Json)> = properties(section).collect();
     for variant in section.get("oneOf").and_then(Json::as_array).into_iter().flatten() {
         for part in [variant, resolve(schema, variant)] {
             for (key, property) in properties(part) {
-                if !keys.iter().any(|(known, _)| *known == key) {
+                if !keys.iter().any(|(known, other)| *known == key && is_alike(property, other)) {
                     keys.push((key, property));
                 }
             }
@@ -213,6 +219,7 @@ fn type_of(schema: &Json, property: &Json) -> String {
             "Duration" => "duration, text such as `\"30s\"`".to_owned(),
             "ByteSize" => "size, text such as `\"2MiB\"` or an integer of bytes".to_owned(),
             "Secret" => "secret".to_owned(),
+            "BrokerUrl" => "URL as a string; several are separated by commas".to_owned(),
             _ => type_of(schema, target),
         };
     }

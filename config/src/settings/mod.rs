@@ -27,6 +27,7 @@ mod stores;
 mod suggest;
 mod telemetry;
 mod unknown;
+mod url;
 mod value;
 mod websocket;
 mod workbench;
@@ -35,7 +36,10 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use adapter::{Adapter, Durability, Memory, RocksDb};
+pub use adapter::{
+    Account, Adapter, Aws, AwsType, Brokers, Bus, Compression, Durability, EventBridge, ExchangeType, Kafka, Memory,
+    Nats, QueueNames, Queues, RabbitMq, Remote, RocksDb, SaslMechanism, Sqs, Tls,
+};
 pub use address::{CorsOrigin, Host};
 pub use duration::{format as format_duration, parse as parse_duration};
 pub use effective::{Effective, Setting};
@@ -51,6 +55,7 @@ pub use secret::Secret;
 pub use server::{MOST_BODY, Server};
 pub use size::ByteSize;
 pub use telemetry::{Telemetry, TelemetryType};
+pub use url::BrokerUrl;
 pub use websocket::WebSocket;
 pub use workbench::Workbench;
 

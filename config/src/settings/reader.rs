@@ -1,15 +1,17 @@
 //! How does a section become a struct? Each field asks for its key; what nobody asked for is left for `unknown`.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::duration;
 use super::layers::{Draft, KeyPath, Layers, Leaf, LeafValue, Place, dotted};
 use super::origin::Origin;
 use super::redact;
 use super::reference;
 use super::secret::Secret;
 use super::size::ByteSize;
+use super::url::BrokerUrl;
 use super::value::{Fault, Value};
 
 /// Takes values out of the layers and collects every problem on the way.
@@ -32,14 +34,9 @@ pub(super) struct Finished {
     pub(super) layers: Layers,
 }
 
-/// Which values of a `type` have a key.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Foreign {
-    /// Those that can be chosen.
-    Present(&'static str),
-    /// Those that this version does not have.
-    Later(&'static str),
-}
+/// The other values of a `type` that have a key.
+#[derive(Debug, Clone)]
+pub(super) struct Foreign(pub(super) Vec<&'static str>);
 
 /// A value was wrong; the problem is noted.
 #[derive(Debug, Clone, Copy)]
@@ -147,14 +144,34 @@ impl Section<'_> {
         reader.secrets.extend(skipped.map(|(_, leaf)| (leaf.place.source, leaf.place.value)));
     }
 
+    /// The name of a section that the user has named: `orders` of `[adapters.orders]`.
+    pub(super) fn subsection(&self) -> Option<&str> {
+        self.path.get(1).map(String::as_str)
+    }
+
     /// A duration that must not be zero.
     pub(super) fn positive(&mut self, key: &str, default: Duration) -> Duration {
+        self.optional_positive(key).unwrap_or(default)
+    }
+
+    /// The same without a default.
+    pub(super) fn optional_positive(&mut self, key: &str) -> Option<Duration> {
         let zero = |duration: &Duration| {
             duration
                 .is_zero()
                 .then(|| Fault::new("the duration must be longer than zero").help("the shortest is \"1ms\""))
         };
-        self.checked(key, zero).unwrap_or(default)
+        self.checked(key, zero)
+    }
+
+    /// A duration within bounds.
+    pub(super) fn between(&mut self, key: &str, default: Duration, bounds: RangeInclusive<Duration>) -> Duration {
+        let beyond = |duration: &Duration| {
+            let [least, most] = [bounds.start(), bounds.end()].map(|bound| duration::format(*bound));
+            let fault = || Fault::new(format!("the duration must be from {least} to {most}"));
+            (!bounds.contains(duration)).then(fault)
+        };
+        self.checked(key, beyond).unwrap_or(default)
     }
 
     /// A size that must not be above another.
@@ -173,6 +190,32 @@ impl Section<'_> {
             text.trim().is_empty().then(|| Fault::new("the text is empty").help("remove the key to have the default"))
         };
         self.checked(key, empty).unwrap_or(default)
+    }
+
+    /// Text that names begin with or are: letters, digits and these signs.
+    pub(super) fn name_part(&mut self, key: &str, signs: &[u8]) -> Option<String> {
+        let right = |byte: u8| byte.is_ascii_alphanumeric() || signs.contains(&byte);
+        let wrong = |text: &String| {
+            let signs: Vec<String> = signs.iter().map(|sign| format!("`{}`", char::from(*sign))).collect();
+            let help = || format!("use letters, digits and {}", signs.join(", "));
+            (text.is_empty() || !text.bytes().all(right))
+                .then(|| Fault::new("this cannot be part of a name").help(help()))
+        };
+        self.checked(key, wrong)
+    }
+
+    /// URLs of a broker, each with one of these schemes. What may be a password in them is not shown.
+    pub(super) fn url(&mut self, key: &str, default: BrokerUrl, schemes: &[&str]) -> BrokerUrl {
+        self.optional_url(key, schemes).unwrap_or(default)
+    }
+
+    /// The same without a default.
+    pub(super) fn optional_url(&mut self, key: &str, schemes: &[&str]) -> Option<BrokerUrl> {
+        let leaf = self.take(key)?;
+        if !is_reference(&leaf) {
+            self.reader.secrets.push((leaf.place.source, leaf.place.value.clone()));
+        }
+        self.convert(&leaf, |url: &BrokerUrl| url.fault(schemes)).ok()
     }
 
     /// A secret: written as it is, or by reference to a file.
@@ -196,6 +239,37 @@ impl Section<'_> {
     pub(super) fn foreign(&mut self, key: &str, foreign: Foreign) {
         let path = self.path_of(key);
         self.reader.foreign.push((path, foreign));
+    }
+
+    /// Reports one of two keys that was written without the other.
+    pub(super) fn together(&mut self, first: &str, second: &str) {
+        for (key, other) in [(first, second), (second, first)] {
+            if self.is_written(key) && !self.is_written(other) {
+                let fault = Fault::new(format!("`{key}` needs `{other}`"));
+                self.refuse(&[key], fault.help(format!("set `{other}`, or remove `{key}`")));
+            }
+        }
+    }
+
+    /// Reports keys of which more than one was written.
+    pub(super) fn alternatives(&mut self, keys: &[&str]) {
+        let written: Vec<&str> = keys.iter().copied().filter(|key| self.is_written(key)).collect();
+        if let [first, second, ..] = written[..] {
+            let fault = Fault::new(format!("`{first}` and `{second}` exclude each other"));
+            self.refuse(&[second], fault.help("keep one of them"));
+        }
+    }
+
+    /// A problem with a setting that is wrong only because of another one, at the first of these keys that was written.
+    pub(super) fn refuse(&mut self, keys: &[&str], fault: Fault) {
+        let keys: Vec<KeyPath> = keys.iter().map(|key| self.path_of(key)).collect();
+        self.reader.refuse_setting(&keys, fault);
+    }
+
+    /// Whether a key that was asked for has a value of the user's, be it right or wrong.
+    fn is_written(&self, key: &str) -> bool {
+        let path = self.path_of(key);
+        self.reader.places.iter().any(|(written, _)| *written == path)
     }
 
     /// Reports that the value of `smaller` is above that of `larger`, as one problem with two places.

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-/// Words in the names of keys whose values are secrets.
-const SECRET_WORDS: [&str; 4] = ["key", "secret", "token", "password"];
+/// Words in the names of keys whose values are secrets, or may have some in them.
+const SECRET_WORDS: [&str; 5] = ["key", "secret", "token", "password", "url"];
 
 /// Hides a value: what is between quotes, or all of a text without any. Numbers and booleans of TOML are no secrets.
 pub(super) fn mask(text: &mut String, span: Range<usize>) {
@@ -21,13 +21,14 @@ pub(super) fn mask(text: &mut String, span: Range<usize>) {
 pub(super) fn mask_lines(text: &str) -> String {
     text.split_inclusive('\n')
         .map(|line| match line.split_once('=') {
-            Some((key, value)) if is_secret(key) => format!("{key}={}", stars(value)),
+            Some((key, value)) if may_be_secret(key) => format!("{key}={}", stars(value)),
             _ => line.to_owned(),
         })
         .collect()
 }
 
-fn is_secret(key: &str) -> bool {
+/// Whether a key has the name of a secret.
+pub(super) fn may_be_secret(key: &str) -> bool {
     let key = key.to_lowercase();
     SECRET_WORDS.iter().any(|word| key.contains(word))
 }

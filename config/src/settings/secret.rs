@@ -6,7 +6,7 @@ use std::fmt::{self, Debug, Display, Formatter};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
-const REDACTED: &str = "[redacted]";
+pub(super) const REDACTED: &str = "[redacted]";
 
 /// Text that is never printed: `Debug`, `Display` and `Serialize` show a placeholder.
 #[derive(Clone)]

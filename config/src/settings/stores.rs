@@ -2,10 +2,10 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::Settings;
 use super::layers::{KeyPath, dotted};
 use super::reader::Reader;
 use super::value::Fault;
-use super::{Adapter, Settings};
 
 /// A directory that a store wants for itself.
 struct Store {
@@ -29,10 +29,8 @@ fn stores(settings: &Settings, root: &Path) -> Vec<Store> {
     let section = |parts: &[&str]| parts.iter().map(|&part| part.to_owned()).collect::<KeyPath>();
     let named = settings.adapters.iter().map(|(name, adapter)| (section(&["adapters", name]), adapter));
     let adapters = std::iter::once((section(&["adapter"]), &settings.adapter)).chain(named);
-    let adapters = adapters.filter_map(|(section, adapter)| match adapter {
-        Adapter::Memory(_) => None,
-        Adapter::RocksDb(rocksdb) => Some(Store { section, path: plain(&rocksdb.directory(root)) }),
-    });
+    let adapters =
+        adapters.filter_map(|(section, adapter)| Some(Store { section, path: plain(&adapter.directory(root)?) }));
     let telemetry = Store { section: section(&["telemetry"]), path: plain(&settings.telemetry.directory(root)) };
     std::iter::once(telemetry).chain(adapters).collect()
 }

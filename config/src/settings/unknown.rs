@@ -3,6 +3,7 @@
 use super::layers::{KeyPath, Leaf, Place, dotted};
 use super::origin::Origin;
 use super::reader::{Foreign, Reader};
+use super::redact;
 use super::suggest;
 use super::value::Fault;
 
@@ -50,11 +51,11 @@ impl Reader {
         for (path, leaf) in std::mem::take(&mut self.layers.leaves) {
             let foreign = self.foreign.iter().find(|(candidate, _)| *candidate == path);
             let (code, fault) = match foreign {
-                Some((_, foreign)) => ("settings::foreign-key", foreign_key(&path, *foreign)),
+                Some((_, foreign)) => ("settings::foreign-key", foreign_key(&path, foreign)),
                 None => ("settings::unknown-key", self.unknown_key(&path, &leaf.origin)),
             };
             let Place { source, key, value } = leaf.place;
-            if foreign.is_none() {
+            if foreign.is_none() || path.last().is_some_and(|key| redact::may_be_secret(key)) {
                 // What an unknown key was meant to be is not known either: it may be a secret.
                 self.secrets.push((source, value));
             }
@@ -106,14 +107,17 @@ impl Reader {
     }
 }
 
-fn foreign_key(path: &[String], foreign: Foreign) -> Fault {
+fn foreign_key(path: &[String], Foreign(types): &Foreign) -> Fault {
     let key = dotted(path);
-    match foreign {
-        Foreign::Present(name) => Fault::new(format!("`{key}` belongs to the adapter type {name}"))
-            .help(format!("set `type = \"{name}\"`, or remove the key")),
-        Foreign::Later(names) => {
-            Fault::new(format!("`{key}` belongs to the adapter types {names}, which this version does not have"))
-                .help("remove the key")
+    match types.split_last() {
+        Some((last, others)) if !others.is_empty() => {
+            Fault::new(format!("`{key}` belongs to the adapter types {} and {last}", others.join(", ")))
+                .help("set one of these types, or remove the key")
+        }
+        only => {
+            let name = only.map_or("", |(name, _)| name);
+            Fault::new(format!("`{key}` belongs to the adapter type {name}"))
+                .help(format!("set `type = \"{name}\"`, or remove the key"))
         }
     }
 }

@@ -20,8 +20,8 @@ use crate::project::Project;
 pub(super) fn checks(project: &Project, settings: &Settings, status: Option<&Status>) -> Vec<Check> {
     let adapters = std::iter::once(&settings.adapter).chain(settings.adapters.values());
     let stores = adapters.filter_map(|adapter| match adapter {
-        Adapter::Memory(_) => None,
         Adapter::RocksDb(rocksdb) => Some(room(project, rocksdb)),
+        _ => None,
     });
     let mut checks: Vec<Check> = stores.collect();
     match status {
