@@ -215,14 +215,32 @@ fn automatic_payload(route: &EventRoute, completed: &Completed, cause: &Cause<'_
         .ok_or_else(|| Error::ResultMisfit { event: Arc::clone(&route.name), faults })
 }
 
+/// What a delivery has, fitted to the event's declaration: for what was published under an older one, or by others. Unchanged data is not copied.
+pub(crate) fn refit(route: &EventRoute, data: &Bytes) -> Result<Bytes, Error> {
+    let Fitted { json, .. } = fitted(route, data)?;
+    Ok(json.unwrap_or_else(|| data.clone()))
+}
+
+fn fit(route: &EventRoute, payload: &Bytes) -> Result<Payload, Error> {
+    let Fitted { json, value } = fitted(route, payload)?;
+    // Copied, because what it is a part of may be a large frame with many replies.
+    Ok(Payload { data: json.unwrap_or_else(|| Bytes::copy_from_slice(payload)), value })
+}
+
+/// A payload that fits its type.
+struct Fitted {
+    /// What it has become; `None` when it is what it was.
+    json: Option<Bytes>,
+    value: Value,
+}
+
 /// Fits a payload to its type. Two habits of projects written for the original are understood: a scalar given as the
 /// member `payload` or as the only member of an object, and snake_case names for camelCase fields.
-fn fit(route: &EventRoute, payload: &Bytes) -> Result<Payload, Error> {
+fn fitted(route: &EventRoute, payload: &Bytes) -> Result<Fitted, Error> {
     let mut value = parse(route, payload)?;
     let faults = match route.payload.check(&mut value) {
-        // Copied, because what it is a part of may be a large frame with many replies.
-        Ok(Changed::No) if !payload.is_empty() => return Ok(Payload { data: Bytes::copy_from_slice(payload), value }),
-        Ok(_) => return Ok(Payload { data: Bytes::from(value.to_string()), value }),
+        Ok(Changed::No) if !payload.is_empty() => return Ok(Fitted { json: None, value }),
+        Ok(_) => return Ok(Fitted { json: Some(Bytes::from(value.to_string())), value }),
         Err(faults) => faults,
     };
     // The check may have changed parts of a value that does not fit as a whole.
@@ -238,8 +256,9 @@ fn fit(route: &EventRoute, payload: &Bytes) -> Result<Payload, Error> {
         },
         _ => None,
     };
+    let other = other.and_then(|value| check(route, value).ok());
     other
-        .and_then(|value| check(route, value).ok())
+        .map(|Payload { data, value }| Fitted { json: Some(data), value })
         .ok_or_else(|| Error::Misfit { event: Arc::clone(&route.name), faults })
 }
 

@@ -81,6 +81,12 @@ impl Recorder {
         }
     }
 
+    /// A line of the daemon's own, with its fields as JSON.
+    pub(crate) fn note(&mut self, message: String, fields: String) {
+        let (message, fields) = (message.into_boxed_str(), Some(fields.into_boxed_str()));
+        self.record.logs.push(Log { offset: self.began.elapsed(), level: Level::Info, message, fields });
+    }
+
     /// A handler's own error.
     pub(crate) fn handler_error(&mut self, status: Status, error: &HandlerError) {
         self.record.status = status;

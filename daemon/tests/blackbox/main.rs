@@ -32,6 +32,7 @@ mod smoke;
 mod subscriptions;
 mod support;
 mod traces;
+mod versions;
 mod websocket;
 mod websocket_connections;
 mod websocket_floods;

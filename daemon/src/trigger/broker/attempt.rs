@@ -3,15 +3,19 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
+use rohas_adapters::Envelope;
 use rohas_adapters::broker::Subscription;
 use rohas_handlers_host::Input;
 use rohas_handlers_host::invocation::EventInput;
-use rohas_telemetry::Kind;
+use rohas_telemetry::{Kind, Phase, Status};
+use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::dispatch::{self, Room, Work};
+use crate::publish;
 use crate::recorder::Recorder;
 use crate::trigger::broker::message::Message;
 use crate::trigger::cron;
@@ -46,6 +50,9 @@ pub(super) struct Ended {
 pub(super) enum Fault {
     #[error(transparent)]
     Dispatch(Box<dispatch::Error>),
+    /// What was published under an older declaration, or by others, does not fit the one that is present. Nothing has run.
+    #[error(transparent)]
+    Schema(Box<publish::Error>),
     #[error("internal error: it panicked")]
     Panicked,
 }
@@ -61,14 +68,20 @@ impl Fault {
     pub(super) fn code(&self) -> &str {
         match self {
             Self::Dispatch(error) => error.stable_code(),
+            Self::Schema(_) => "schema",
             Self::Panicked => "internal",
         }
+    }
+
+    /// Whether the handler was to be run.
+    pub(super) fn is_of_a_run(&self) -> bool {
+        !matches!(self, Self::Schema(_))
     }
 
     pub(super) fn traceback(&self) -> Option<&str> {
         match self {
             Self::Dispatch(error) => error.traceback(),
-            Self::Panicked => None,
+            Self::Schema(_) | Self::Panicked => None,
         }
     }
 }
@@ -162,6 +175,16 @@ impl Route {
         let mut recorder = Recorder::begin(Kind::Delivery, &event.name, envelope.trace);
         let attempt = message.trial.runs() + 1;
         recorder.attempt(attempt, envelope.id);
+        let body = match fit(envelope, event, &mut recorder) {
+            Ok(body) => body,
+            Err(error) => {
+                let fault = Fault::Schema(Box::new(error));
+                recorder.handler(&handler.name);
+                recorder.failure(Status::Rejected, fault.code(), &fault.to_string());
+                recorder.finish(&self.app.telemetry);
+                return Err(fault);
+            }
+        };
         let work = Work {
             version: &self.version,
             handler,
@@ -178,7 +201,7 @@ impl Route {
                 key: envelope.key.clone(),
                 event: Arc::clone(&envelope.event),
             }),
-            body: envelope.data.clone(),
+            body,
             room: Room::Try,
         };
         let outcome = dispatch::run(work, &self.app.brokers, &mut recorder).await;
@@ -187,5 +210,93 @@ impl Route {
         }
         recorder.finish(&self.app.telemetry);
         outcome.map(|_reply| ()).map_err(Fault::from)
+    }
+}
+
+/// What the handler is given. Ours was checked when it was published; what comes from others (version 0) or from an older declaration is fitted to the present one, and the record
+/// says where it comes from.
+fn fit(envelope: &Envelope, event: &EventRoute, recorder: &mut Recorder) -> Result<Bytes, publish::Error> {
+    if envelope.version >= event.version {
+        return Ok(envelope.data.clone());
+    }
+    let message = match envelope.version {
+        0 => "the message comes from others".to_owned(),
+        version => format!("the message has version {version} of the event, which has version {} now", event.version),
+    };
+    recorder.note(message, json!({"source": envelope.source, "version": envelope.version}).to_string());
+    let fitted = publish::refit(event, &envelope.data);
+    recorder.lap(Phase::Validate);
+    fitted
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use rohas_adapters::TraceContext;
+    use rohas_config::schema::Schema;
+    use rohas_config::schema::model::{Backoff, Type};
+    use rohas_config::schema::shape::Shape;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// Version 3 of an event whose payload is text.
+    fn route() -> EventRoute {
+        EventRoute {
+            name: "E".into(),
+            payload: Shape::compile(&Schema::default(), &Type::String),
+            structured: false,
+            key: None,
+            handlers: Vec::new(),
+            triggers: Vec::new(),
+            delivery: DeliveryRules {
+                attempts: 3,
+                backoff: Backoff::Fixed,
+                delay: Duration::ZERO,
+                max_delay: Duration::ZERO,
+                timeout: Duration::from_secs(1),
+                buffer_size: 1,
+                concurrency: 1,
+                dedupe: Duration::ZERO,
+            },
+            version: 3,
+        }
+    }
+
+    fn fit_version(version: u32, data: &'static str) -> Result<Bytes, publish::Error> {
+        let trace = TraceContext { trace_id: [1; 16], parent: [0; 8] };
+        let envelope = Envelope {
+            id: Uuid::nil(),
+            source: "others".into(),
+            event: "E".into(),
+            key: None,
+            time: SystemTime::UNIX_EPOCH,
+            data: data.into(),
+            trace,
+            causation: None,
+            version,
+            hops: 0,
+        };
+        let mut recorder = Recorder::begin(Kind::Delivery, &"E".into(), trace);
+        fit(&envelope, &route(), &mut recorder)
+    }
+
+    #[test]
+    fn what_comes_from_others_or_is_older_is_fitted() {
+        for version in [0, 1, 2] {
+            assert_eq!(fit_version(version, "\"text\"").unwrap(), "\"text\"");
+            assert_eq!(fit_version(version, r#"{"payload": "text"}"#).unwrap(), "\"text\"", "as the original sends it");
+            for misfit in ["7", "[", ""] {
+                assert_eq!(Fault::Schema(Box::new(fit_version(version, misfit).unwrap_err())).code(), "schema");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_checked_under_the_present_version_or_a_later_one_is_not_read_again() {
+        for version in [3, 4] {
+            assert_eq!(fit_version(version, "7").unwrap(), "7");
+        }
     }
 }

@@ -300,7 +300,9 @@ impl Pump {
         let known = message.trial.history;
         let verdict = retry::judge(&fault, rules, &mut message.trial, fastrand::f64());
         let again = matches!(verdict, Verdict::Again(_));
-        tracing::warn!(%subscription, attempt, error = %fault, again, "a handler failed");
+        if fault.is_of_a_run() {
+            tracing::warn!(%subscription, attempt, error = %fault, again, "a handler failed");
+        }
         match verdict {
             Verdict::Again(delay) => {
                 message.note(failure(&fault, fault.to_string()));

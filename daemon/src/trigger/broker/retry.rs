@@ -161,6 +161,7 @@ mod tests {
     use rohas_handlers_host::HandlerError;
 
     use super::*;
+    use crate::publish;
 
     fn rules(backoff: Backoff) -> DeliveryRules {
         DeliveryRules {
@@ -193,6 +194,14 @@ mod tests {
         let mut judge = || judge(&failed(), &rules(Backoff::Fixed), &mut trial, 0.5);
         assert_eq!(judge(), Verdict::Again(Duration::from_millis(100)));
         assert_eq!(judge(), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn what_does_not_fit_its_declaration_is_final_and_costs_nothing() {
+        let unfit = publish::Error::Misfit { event: "E".into(), faults: Vec::new() };
+        let mut trial = Trial::default();
+        let verdict = judge(&Fault::Schema(Box::new(unfit)), &rules(Backoff::Fixed), &mut trial, 0.5);
+        assert_eq!((verdict, trial), (Verdict::GiveUp, Trial::default()));
     }
 
     #[test]
