@@ -196,7 +196,8 @@ fn json(body: Bytes) -> Result<Bytes, Reason> {
         return Ok(NULL);
     }
     object::check(&body)?;
-    Ok(body)
+    // What stands around the value is none of it, and lost when it is a part of another document.
+    Ok(body.slice_ref(body.trim_ascii()))
 }
 
 /// A value in a body, without a copy.
