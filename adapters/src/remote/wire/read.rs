@@ -114,7 +114,7 @@ fn parse(incoming: &Incoming) -> Result<(Meaning, Bytes), Reason> {
     match Object::parse(&incoming.body) {
         Ok(object) if object.has(&["specversion", "id", "source", "type"]) => structured(&object, &incoming.body),
         Ok(object) if is_original(&object) => original(&object, &incoming.body, Found::default()),
-        _ => Ok((Found::default().meaning()?, json(incoming.body.clone())?)),
+        _ => Ok((Found::default().meaning()?, json(&incoming.body)?)),
     }
 }
 
@@ -185,24 +185,24 @@ const NULL: Bytes = Bytes::from_static(b"null");
 /// A body that is the data.
 fn data(body: &Bytes, content_type: Option<&str>) -> Result<Bytes, Reason> {
     match content_type.map_or(Content::Json, Content::of) {
-        Content::Json => json(body.clone()),
+        Content::Json => json(body),
         Content::Text => Ok(string(str::from_utf8(body)?)),
         Content::Binary => Ok(string(&BASE64_STANDARD.encode(body))),
     }
 }
 
-fn json(body: Bytes) -> Result<Bytes, Reason> {
+fn json(body: &Bytes) -> Result<Bytes, Reason> {
     if body.is_empty() {
         return Ok(NULL);
     }
-    object::check(&body)?;
+    object::check(body)?;
     // What stands around the value is none of it, and lost when it is a part of another document.
     Ok(body.slice_ref(body.trim_ascii()))
 }
 
 /// A value in a body, without a copy.
 fn part(body: &Bytes, value: &RawValue) -> Result<Bytes, Reason> {
-    json(body.slice_ref(value.get().as_bytes()))
+    json(&body.slice_ref(value.get().as_bytes()))
 }
 
 fn string(text: &str) -> Bytes {
