@@ -7,7 +7,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::broker::{Broker, DeadLetter, DeadLetterFilter, Error, History};
-use crate::conformance::kit::{HISTORY, Kit, Verdict, data, ensure, ensure_eq, numbered, obituary, publication, texts};
+use crate::conformance::kit::{
+    HISTORY, Kit, Verdict, data, ensure, ensure_eq, numbered, obituary, publication, text, texts,
+};
 
 async fn all(broker: &Arc<dyn Broker>) -> Result<Vec<DeadLetter>, Error> {
     broker.dead_letters(&DeadLetterFilter::default(), 100).await
@@ -17,8 +19,8 @@ fn ids(letters: &[DeadLetter]) -> Vec<Uuid> {
     letters.iter().map(|letter| letter.id).collect()
 }
 
-fn texts_of(letters: &[DeadLetter]) -> Vec<&[u8]> {
-    letters.iter().map(|letter| letter.envelope.data.as_ref()).collect()
+fn texts_of(letters: &[DeadLetter]) -> Vec<String> {
+    letters.iter().map(|letter| text(&letter.envelope)).collect()
 }
 
 pub(super) async fn a_dead_letter_keeps_its_message_and_obituary(kit: &Kit<'_>) -> Verdict {
@@ -47,9 +49,9 @@ pub(super) async fn a_dead_letter_is_not_handed_out(kit: &Kit<'_>) -> Verdict {
 pub(super) async fn dead_letters_are_listed_by_pages_newest_first(kit: &Kit<'_>) -> Verdict {
     let (_place, broker) = kit.open().await?;
     let (one, other) = (kit.reader(&broker, "One", "h").await?, kit.reader(&broker, "Other", "h").await?);
-    for text in ["a", "b", "c"] {
-        one.bury(&broker, text).await?;
-        other.bury(&broker, &text.to_uppercase()).await?;
+    for letter in ["a", "b", "c"] {
+        one.bury(&broker, letter).await?;
+        other.bury(&broker, &letter.to_uppercase()).await?;
     }
     let mut found: Vec<DeadLetter> = Vec::new();
     loop {
@@ -61,7 +63,7 @@ pub(super) async fn dead_letters_are_listed_by_pages_newest_first(kit: &Kit<'_>)
         }
         found.extend(page);
     }
-    ensure_eq!(texts_of(&found), [b"C", b"c", b"B", b"b", b"A", b"a"]);
+    ensure_eq!(texts_of(&found), ["C", "c", "B", "b", "A", "a"]);
     Ok(())
 }
 

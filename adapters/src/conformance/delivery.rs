@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::broker::{Delivery, Error, History};
-use crate::conformance::kit::{HISTORY, Kit, Verdict, data, ensure, ensure_eq, numbered, publication, texts, waiting};
+use crate::conformance::kit::{
+    HISTORY, Kit, Verdict, data, ensure, ensure_eq, numbered, publication, text, texts, waiting,
+};
 
 pub(super) async fn a_published_message_is_handed_out(kit: &Kit<'_>) -> Verdict {
     let (_place, broker) = kit.open().await?;
@@ -76,7 +78,7 @@ pub(super) async fn a_message_put_back_keeps_its_history(kit: &Kit<'_>) -> Verdi
         let history = History { deaths, ..waiting() };
         reader.consumer.nack(&delivery, history, Duration::ZERO).await?;
         let again = reader.next().await?;
-        ensure_eq!((again.envelope.data.as_ref(), again.history), (b"poison".as_ref(), history));
+        ensure_eq!((&*text(&again.envelope), again.history), ("poison", history));
         reader.put_back(&again).await?;
     }
     let both = reader.take(2).await?;
@@ -149,7 +151,7 @@ pub(super) async fn a_subscription_begins_with_new_messages(kit: &Kit<'_>) -> Ve
     broker.publish(vec![publication("E", "before")]).await?;
     let late = kit.reader(&broker, "E", "late").await?;
     broker.publish(vec![publication("E", "after")]).await?;
-    ensure_eq!(late.next().await?.envelope.data, "after");
+    ensure_eq!(text(&late.next().await?.envelope), "after");
     late.quiet().await
 }
 

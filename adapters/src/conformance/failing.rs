@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::broker::{Broker, DeadLetterFilter, Delivery, History, Obituary, Publication};
 use crate::conformance::kit::{
-    Failed, Kit, Reader, Verdict, data, ensure, ensure_eq, numbered, obituary, publication, texts,
+    Failed, Kit, Reader, Verdict, data, ensure, ensure_eq, numbered, obituary, publication, text, texts,
 };
 use crate::envelope::Envelope;
 
@@ -89,7 +89,7 @@ pub(super) async fn a_message_that_always_fails_dies_after_its_attempts(kit: &Ki
         ensure_eq!(head.history, after(attempts - 1));
         reader.consumer.nack(&head, after(attempts), REST).await?;
         head = reader.next().await?;
-        ensure_eq!(head.envelope.data, "poison");
+        ensure_eq!(text(&head.envelope), "poison");
     }
     let history = after(head.history.attempts + 1);
     reader.consumer.dead_letter(&head, &Obituary { history, ..obituary() }).await?;
@@ -99,7 +99,7 @@ pub(super) async fn a_message_that_always_fails_dies_after_its_attempts(kit: &Ki
     reader.quiet().await?;
     let letters = broker.dead_letters(&DeadLetterFilter::default(), 10).await?;
     ensure_eq!(letters.len(), 1);
-    ensure_eq!((letters[0].envelope.data.as_ref(), letters[0].obituary.history), (&b"poison"[..], after(ATTEMPTS)));
+    ensure_eq!((&*text(&letters[0].envelope), letters[0].obituary.history), ("poison", after(ATTEMPTS)));
     let status = reader.status(&broker).await?;
     ensure_eq!((status.waiting, status.delayed, status.in_flight, status.dead), (0, 0, 0, 1));
     Ok(())

@@ -137,10 +137,10 @@ impl Reader {
     }
 
     /// Publishes one message, takes it and gives it up.
-    pub(super) async fn bury(&self, broker: &Arc<dyn Broker>, text: &str) -> Verdict {
-        broker.publish(vec![publication(&self.subscription.event, text)]).await?;
+    pub(super) async fn bury(&self, broker: &Arc<dyn Broker>, wanted: &str) -> Verdict {
+        broker.publish(vec![publication(&self.subscription.event, wanted)]).await?;
         let delivery = self.next().await?;
-        ensure_eq!(delivery.envelope.data, text.as_bytes());
+        ensure_eq!(text(&delivery.envelope), wanted);
         Ok(self.consumer.dead_letter(&delivery, &obituary()).await?)
     }
 
@@ -156,15 +156,17 @@ pub(super) fn subscription(event: &str, handler: &str) -> Subscription {
     Subscription { event: event.into(), handler: handler.into() }
 }
 
-/// A message to be published at once, with a window of a minute.
-pub(super) fn publication(event: &str, data: impl AsRef<[u8]>) -> Publication {
+/// A message to be published at once, with a window of a minute. Its data is JSON: the text if it is a number, otherwise a string of it.
+pub(super) fn publication(event: &str, text: impl AsRef<str>) -> Publication {
+    let text = text.as_ref();
+    let data = if text.parse::<usize>().is_ok() { text.to_owned() } else { format!("\"{text}\"") };
     let envelope = Envelope {
         id: Uuid::now_v7(),
         source: "conformance".into(),
         event: event.into(),
         key: None,
         time: SystemTime::now(),
-        data: Bytes::copy_from_slice(data.as_ref()),
+        data: Bytes::from(data),
         trace: TraceContext { trace_id: [7; 16], parent: [3; 8] },
         causation: None,
         version: 1,
@@ -185,11 +187,16 @@ pub(super) fn numbered(event: &str, numbers: std::ops::Range<usize>) -> Vec<Publ
 
 /// A message of 16 KiB.
 pub(super) fn heavy(event: &str) -> Publication {
-    publication(event, vec![b'x'; 16 * 1024])
+    publication(event, "x".repeat(16 * 1024 - 2))
+}
+
+/// The text of a [`publication`].
+pub(super) fn text(envelope: &Envelope) -> String {
+    String::from_utf8_lossy(&envelope.data).trim_matches('"').to_owned()
 }
 
 pub(super) fn data(deliveries: &[Delivery]) -> Vec<String> {
-    deliveries.iter().map(|delivery| String::from_utf8_lossy(&delivery.envelope.data).into_owned()).collect()
+    deliveries.iter().map(|delivery| text(&delivery.envelope)).collect()
 }
 
 pub(super) fn texts(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {

@@ -7,13 +7,13 @@ use tokio::time::Instant;
 
 use crate::broker::{Broker, Seen, Tail};
 use crate::conformance::kit::{
-    Failed, Kit, Reader, Verdict, data, ensure, ensure_eq, later, numbered, publication, texts,
+    Failed, Kit, Reader, Verdict, data, ensure, ensure_eq, later, numbered, publication, text, texts,
 };
 
 /// The next message that a tail shows.
 async fn shown(kit: &Kit<'_>, tail: &mut Box<dyn Tail>) -> Result<String, Failed> {
     match kit.soon("a message in the tail", tail.next()).await? {
-        Some(Seen::Message(envelope)) => Ok(String::from_utf8_lossy(&envelope.data).into_owned()),
+        Some(Seen::Message(envelope)) => Ok(text(&envelope)),
         other => Err(Failed(format!("the tail shows {other:?}"))),
     }
 }
@@ -82,8 +82,8 @@ pub(super) async fn a_tail_sees_a_delayed_message_when_it_is_due(kit: &Kit<'_>) 
     ensure_eq!(shown(kit, &mut early).await?, "1");
     broker.publish(vec![publication("E", "last")]).await?;
     ensure_eq!(shown(kit, &mut early).await?, "last");
-    for text in ["now", "0", "last"] {
-        ensure_eq!(shown(kit, &mut late).await?, text);
+    for wanted in ["now", "0", "last"] {
+        ensure_eq!(shown(kit, &mut late).await?, wanted);
     }
     Ok(())
 }

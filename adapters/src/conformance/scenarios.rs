@@ -68,7 +68,7 @@ const SCENARIOS: &[Scenario] = scenarios! {
         every_attribute_of_the_envelope_arrives
         the_trace_context_arrives
         a_payload_of_one_mebibyte_arrives
-        an_empty_payload_arrives
+        a_payload_of_null_arrives
         unicode_in_key_and_data_arrives;
     copies:
         a_copy_within_the_window_is_dropped
