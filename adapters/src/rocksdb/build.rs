@@ -41,6 +41,13 @@ impl Builder<'_> {
             Command::Nack { sub, back, reply } => self.nack(&sub, back, reply),
             Command::Note { sub } => self.note(&sub),
             Command::Dead { sub, tag, id, value, reply } => self.bury(&sub, tag, (id, &value), reply),
+            Command::Handled { sub, messages, reply } => self.handled(&sub, &messages, reply),
+            Command::HandOver { sub, rows, handled, hold, reply } => {
+                self.commit.holds.push(hold);
+                self.hand_over(&sub, (rows, &handled), reply);
+            }
+            Command::Bury { sub, id, value, handled, reply } => self.bury_foreign(&sub, (id, &value), handled, reply),
+            Command::NoteForeign { sub } => self.write_notes(&sub),
             Command::Skip { sub, from, to, end, reply } => self.skip(&sub, (from, to, end), reply),
             Command::Subscribe { subscription, reply } => self.subscribe(&subscription, reply),
             Command::Retire { subscription, reply } => self.retire(&subscription, reply),
@@ -296,12 +303,16 @@ impl Builder<'_> {
     fn bury(&mut self, sub: &Arc<Sub>, tag: u64, (id, value): (Uuid, &[u8]), reply: Reply<()>) {
         let finished = self.finish_tags(sub.number, vec![tag]);
         if !finished.runs.is_empty() || !finished.returned.is_empty() {
-            self.put(DEAD, id.as_bytes(), value);
-            self.ledger.row_bytes += value.len() as u64;
-            *self.ledger.dead.entry(sub.subscription.clone()).or_default() += 1;
+            self.put_dead(sub, id, value);
             self.effect(sub, Change::Finished(finished));
         }
         self.commit.written.push(Answer::Done(reply));
+    }
+
+    pub(super) fn put_dead(&mut self, sub: &Sub, id: Uuid, value: &[u8]) {
+        self.put(DEAD, id.as_bytes(), value);
+        self.ledger.row_bytes += value.len() as u64;
+        *self.ledger.dead.entry(sub.subscription.clone()).or_default() += 1;
     }
 
     fn skip(&mut self, sub: &Arc<Sub>, (from, to, end): (u64, Option<u64>, u64), reply: Reply<u64>) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
+use super::companion::Identity;
 use super::cursor::Due;
 use super::error::closed;
 use super::outbox::Backlog;
@@ -69,6 +70,32 @@ pub(super) enum Command {
         id: Uuid,
         value: Vec<u8>,
         reply: Reply<()>,
+    },
+    /// Messages of another broker were handled.
+    Handled {
+        sub: Arc<Sub>,
+        messages: Vec<Identity>,
+        reply: Reply<()>,
+    },
+    /// Takes messages of another broker over: rows of `returned`, each with when it is due. `handled` is what that broker may hand out again.
+    HandOver {
+        sub: Arc<Sub>,
+        rows: Vec<(u64, Vec<u8>)>,
+        handled: Vec<Identity>,
+        hold: Hold,
+        reply: Reply<()>,
+    },
+    /// Keeps a message of another broker as a dead letter.
+    Bury {
+        sub: Arc<Sub>,
+        id: Uuid,
+        value: Vec<u8>,
+        handled: Option<Identity>,
+        reply: Reply<()>,
+    },
+    /// Takes what was noted about messages of another broker.
+    NoteForeign {
+        sub: Arc<Sub>,
     },
     /// Passes over messages of the log that cannot be read: up to `to`, or else to the end of their span, and no further than `end`, because
     /// what was published behind it later can be read.
@@ -160,12 +187,16 @@ impl Command {
             | Self::Ack { reply, .. }
             | Self::Nack { reply, .. }
             | Self::Dead { reply, .. }
+            | Self::Handled { reply, .. }
+            | Self::HandOver { reply, .. }
+            | Self::Bury { reply, .. }
             | Self::Retire { reply, .. }
             | Self::Pause { reply, .. }
             | Self::OutboxRemove { reply, .. }
             | Self::OutboxDead { reply, .. } => answer(reply, Err(error)),
             // Without them the attempts at these messages begin at what was written before.
             Self::Note { sub } => drop(sub.take_notes()),
+            Self::NoteForeign { sub } => sub.foreign().notes.drop_changes(),
             Self::Skip { reply, .. } | Self::Prune { reply, .. } | Self::Replay { reply, .. } => {
                 answer(reply, Err(error));
             }

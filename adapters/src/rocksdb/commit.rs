@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::command::{Hold, Reply, answer};
 use super::cursor::Due;
+use super::handled;
 use super::subscription::Sub;
 use super::topic::{Recent, Topic};
 use crate::broker::{Error, History};
@@ -58,6 +59,8 @@ pub(super) enum Change {
     Marked(u64, History),
     /// It comes again at this time.
     Returned(Due),
+    /// These of another broker are handled; earlier ones up to that number are forgotten.
+    Handled(handled::Block, Option<u64>),
     Paused(bool),
     /// Nothing from this position on enters.
     Retired(u64),
@@ -80,7 +83,7 @@ impl Effect {
     /// Shows consumers what was written.
     pub(super) fn apply(self) {
         let mut cursor = self.sub.cursor();
-        let wake = !matches!(self.change, Change::Finished(_) | Change::Marked(..));
+        let wake = !matches!(self.change, Change::Finished(_) | Change::Marked(..) | Change::Handled(..));
         match self.change {
             Change::Finished(finished) => {
                 finished.runs.into_iter().for_each(|run| cursor.finish(run));
@@ -89,6 +92,7 @@ impl Effect {
             Change::PutBack(position) => cursor.put_back(position..position + 1),
             Change::Marked(tag, history) => cursor.set_history(tag, history),
             Change::Returned(due) => drop(cursor.returned.insert(due)),
+            Change::Handled(block, forgotten) => self.sub.foreign().handled.apply(block, forgotten),
             Change::Paused(paused) => drop(self.sub.paused.send_replace(paused)),
             Change::Retired(end) => cursor.end = Some(end),
             Change::Declared(end) => cursor.declare(end),

@@ -165,6 +165,16 @@ impl RocksDbConsumer {
         self.shared.ask(|reply| Command::Ack { sub, tags, reply }).await
     }
 
+    /// The message becomes a dead letter with this id.
+    pub(super) async fn give_up(&self, id: Uuid, delivery: &Delivery, obituary: &Obituary) -> Result<(), Error> {
+        let (subscription, obituary) = (self.sub.subscription.clone(), obituary.clone());
+        let head = DeadHead { subscription, obituary, relay: None };
+        let envelope: &Envelope = &delivery.envelope;
+        let value = encode_message(&head, envelope);
+        let (sub, tag) = (Arc::clone(&self.sub), delivery.tag);
+        self.shared.ask(|reply| Command::Dead { sub, tag, id, value, reply }).await
+    }
+
     fn error(&self, fault: Fault) -> Error {
         if matches!(fault, Fault::Closed) { self.closed() } else { fault.into() }
     }
@@ -278,11 +288,6 @@ impl Consumer for RocksDbConsumer {
     }
 
     async fn dead_letter(&self, delivery: &Delivery, obituary: &Obituary) -> Result<(), Error> {
-        let (subscription, obituary) = (self.sub.subscription.clone(), obituary.clone());
-        let head = DeadHead { subscription, obituary, relay: None };
-        let envelope: &Envelope = &delivery.envelope;
-        let (id, value) = (Uuid::now_v7(), encode_message(&head, envelope));
-        let (sub, tag) = (Arc::clone(&self.sub), delivery.tag);
-        self.shared.ask(|reply| Command::Dead { sub, tag, id, value, reply }).await
+        self.give_up(Uuid::now_v7(), delivery, obituary).await
     }
 }

@@ -30,12 +30,16 @@ pub(super) const DUE: &str = "due";
 pub(super) const RETURNED: &str = "returned";
 /// Dead letters: their id.
 pub(super) const DEAD: &str = "dead";
+/// What messages of another broker have been through: subscription number, the message's id.
+pub(super) const NOTES: &str = "notes";
+/// Ids of messages of another broker that were handled: subscription number, sequence number.
+pub(super) const HANDLED: &str = "handled";
 /// What is to be relayed to other brokers: name of the broker, zero, sequence number.
 pub(super) const OUTBOX: &str = "outbox";
 /// The format, and each topic's number and end by its event.
 pub(super) const META: &str = "meta";
 
-const FAMILIES: [&str; 9] = [LOG, SPANS, PROGRESS, MARKS, DUE, RETURNED, DEAD, OUTBOX, META];
+const FAMILIES: [&str; 11] = [LOG, SPANS, PROGRESS, MARKS, DUE, RETURNED, DEAD, NOTES, HANDLED, OUTBOX, META];
 
 /// A key and its value.
 pub(super) type Row = (Vec<u8>, Vec<u8>);

@@ -11,7 +11,6 @@ use super::database::{DEAD, DUE, Database, LOG, MARKS, META, PROGRESS, RETURNED,
 use super::dedupe::MAX_IDS;
 use super::error::Fault;
 use super::ledger::{Ledger, Returned, SubLedger, TopicLedger};
-use super::outbox;
 use super::rows::{
     CLOCK_KEY, DeadHead, DueHead, Mark, Stored, StoredTopic, TOPIC_PREFIX, decode, decode_message, log_key, position,
     split_due, split_mark, split_returned,
@@ -19,6 +18,7 @@ use super::rows::{
 use super::spans::{Limits, Span, Spans};
 use super::subscription::Sub;
 use super::topic::Topic;
+use super::{handled, notes, outbox};
 
 /// Blocks that are there already close no span: the next one that is written does.
 const UNLIMITED: Limits = Limits { bytes: u64::MAX, age: u64::MAX };
@@ -37,6 +37,8 @@ impl Ledger {
         ledger.load_returned(database)?;
         ledger.load_marks(database)?;
         ledger.load_dead(database)?;
+        handled::load(database, &mut ledger, known)?;
+        notes::load(database, &ledger, known)?;
         outbox::load(database, &mut ledger)?;
         let oldest = ledger.tick().saturating_sub(duration_nanos(dedupe));
         ledger.load_ids(database, oldest)?;

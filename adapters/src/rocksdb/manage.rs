@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::build::Builder;
 use super::command::{Reply, answer};
 use super::commit::{Answer, Change};
-use super::database::{DEAD, MARKS, PROGRESS, RETURNED};
+use super::database::{DEAD, HANDLED, MARKS, NOTES, PROGRESS, RETURNED};
 use super::error::Fault;
 use super::ledger::{SubLedger, TopicLedger};
 use super::progress::Progress;
@@ -83,7 +83,7 @@ impl Builder<'_> {
         self.ledger.row_bytes = self.ledger.row_bytes.saturating_sub(rows);
         self.database.delete(&mut self.commit.batch, PROGRESS, &number.to_be_bytes());
         let (from, to) = (number.to_be_bytes(), (number + 1).to_be_bytes());
-        for family in [RETURNED, MARKS] {
+        for family in [RETURNED, MARKS, NOTES, HANDLED] {
             self.database.delete_range(&mut self.commit.batch, family, &from, &to);
         }
         self.effect(&sub.shared, Change::Pruned);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::codec::{Context, Reader, from_nanos, put_bytes, put_envelope, seal, to_nanos, unseal};
 use super::progress::Progress;
@@ -145,6 +146,20 @@ pub(super) fn split_mark(key: &[u8]) -> Option<(u32, u64)> {
     Some((u32::from_be_bytes(*subscription), u64::from_be_bytes(tag.try_into().ok()?)))
 }
 
+/// Key of a row in `notes`.
+pub(super) fn note_key(subscription: u32, id: Uuid) -> [u8; 20] {
+    let mut key = [0; 20];
+    key[..4].copy_from_slice(&subscription.to_be_bytes());
+    key[4..].copy_from_slice(id.as_bytes());
+    key
+}
+
+/// Subscription and id of a key of `notes`.
+pub(super) fn split_note(key: &[u8]) -> Option<(u32, Uuid)> {
+    let (subscription, id) = key.split_first_chunk()?;
+    Some((u32::from_be_bytes(*subscription), Uuid::from_slice(id).ok()?))
+}
+
 /// Key of a row that waits: when it is due and its sequence number.
 pub(super) fn due_key((due, sequence): (u64, u64)) -> [u8; 16] {
     ((u128::from(due) << 64) | u128::from(sequence)).to_be_bytes()
@@ -208,6 +223,8 @@ mod tests {
             prop_assert_eq!(one.cmp(&other), log_key(one.0, one.1).cmp(&log_key(other.0, other.1)));
             prop_assert_eq!(position(&log_key(one.0, one.1)), Some(one.1));
             prop_assert_eq!(split_mark(&mark_key(one.0, one.1)), Some(one));
+            let id = Uuid::from_u128(one.1.into());
+            prop_assert_eq!(split_note(&note_key(one.0, id)), Some((one.0, id)));
         }
     }
 }

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 
 use super::cursor::Cursor;
+use super::handled::Handled;
+use super::notes::Notes;
 use super::topic::Topic;
 use crate::broker::{History, Subscription};
 
@@ -20,10 +22,21 @@ pub(super) struct Sub {
     /// What consumers have noted, by the tags of the messages, until the writer takes it; a message has one entry however often it is noted. Held for an
     /// insertion or a swap.
     notes: Mutex<HashMap<u64, History>>,
+    /// What is known of messages that are another broker's. Held for the lookups and changes of one batch.
+    foreign: Mutex<Foreign>,
     /// Rung by the writer when there is something to hand out.
     pub(super) arrived: Notify,
     /// Whether somebody paused it: nothing is handed out then. The writer changes it, consumers look.
     pub(super) paused: watch::Sender<bool>,
+}
+
+/// What a subscription knows of messages that are another broker's.
+#[derive(Debug, Default)]
+pub(super) struct Foreign {
+    /// The writer adds to it once that is written.
+    pub(super) handled: Handled,
+    /// Consumers add to it, and the writer follows.
+    pub(super) notes: Notes,
 }
 
 impl Sub {
@@ -34,6 +47,7 @@ impl Sub {
             topic,
             cursor: Mutex::default(),
             notes: Mutex::default(),
+            foreign: Mutex::default(),
             arrived: Notify::new(),
             paused: watch::Sender::new(false),
         }
@@ -55,6 +69,11 @@ impl Sub {
     /// Everything that was noted since the last time.
     pub(super) fn take_notes(&self) -> HashMap<u64, History> {
         std::mem::take(&mut *self.notes())
+    }
+
+    pub(super) fn foreign(&self) -> MutexGuard<'_, Foreign> {
+        // As for the cursor.
+        self.foreign.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn notes(&self) -> MutexGuard<'_, HashMap<u64, History>> {

@@ -1,6 +1,7 @@
 //! Does the store keep its promises? Published, handed out, finished, and opened again.
 
 mod bounds;
+mod companion;
 mod delivery;
 mod failures;
 mod people;
