@@ -151,6 +151,14 @@ pub trait Broker: Send + Sync + 'static {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
 
+    /// Whether it can be worked with now.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with the reason.
+    async fn ready(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Makes the subscription exist and consumes from it. Called at start and at every reload, before anything that the new
     /// version publishes. A subscription outlives its consumers: what an earlier one left unfinished is handed out again or finished by it.
     /// A new one begins with what is published from now on.
@@ -194,6 +202,15 @@ pub trait Broker: Send + Sync + 'static {
     /// # Errors
     /// As `publish`, and [`Error::Full`].
     async fn try_publish(&self, publications: Vec<Publication>) -> Result<(), Error>;
+
+    /// The subscriptions that the schema declared when this broker was last told. Does not need a network.
+    ///
+    /// # Errors
+    /// When what is kept of them cannot be read.
+    async fn declared(&self) -> Result<Vec<Subscription>, Error> {
+        let all = self.status().await?.into_iter();
+        Ok(all.filter(|status| status.declared).map(|status| status.subscription).collect())
+    }
 
     /// All subscriptions, in the order of their names.
     ///

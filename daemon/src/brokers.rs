@@ -183,7 +183,7 @@ impl Brokers {
         let left_behind = self.left_behind(schema).await.found;
         for (name, broker) in self.all() {
             let left = left_behind.iter().find(|(broker, _)| *broker == name).map(|(_, left)| left.as_slice());
-            for Status { subscription, .. } in broker.status().await?.into_iter().filter(|status| status.declared) {
+            for subscription in broker.declared().await? {
                 let has_place = declares(schema, &subscription) && self.name_in(schema, &subscription.event) == name;
                 if !has_place && !left.unwrap_or_default().contains(&subscription) {
                     broker.retire(&subscription).await?;

@@ -54,7 +54,7 @@ pub trait Link: Send + Sync + 'static {
     /// As `publish`.
     async fn bury(&self, letter: &DeadLetter) -> Result<(), Error>;
 
-    /// What waits for a subscription at the broker.
+    /// What waits for a subscription at the broker, or has come to an intake here that has not handed it out. One that is not there has nothing.
     ///
     /// # Errors
     /// When the broker cannot be reached.
