@@ -8,6 +8,8 @@ pub mod broker;
 pub mod conformance;
 pub mod envelope;
 pub mod memory;
+#[cfg(feature = "nats")]
+pub mod nats;
 pub mod remote;
 pub mod rocksdb;
 
