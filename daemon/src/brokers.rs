@@ -10,21 +10,26 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use rohas_adapters::broker::{Broker, Consumer, Error, Publication, Status, Subscription};
 use rohas_adapters::memory::{self, Memory};
+use rohas_adapters::remote::{self, Remote};
 use rohas_adapters::rocksdb::{self, RocksDb};
 use rohas_config::schema::Schema;
 use rohas_config::schema::model::snake_case;
 use rohas_config::settings::{self, Adapter, Settings};
 use tokio::task::{JoinError, spawn_blocking};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::control::view::section;
+use crate::links::{self, Place};
 use crate::outbox::{Backlog, Outbox};
 use crate::trigger::cron;
 
 /// A broker that does not answer somebody who looks is taken for one that is not available after this.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a broker is asked for that a start waits for.
+const KNOCK: Duration = Duration::from_millis(200);
 
 /// All brokers of a daemon. They outlive reloads: what they hold belongs to no version.
 pub(crate) struct Brokers {
@@ -55,8 +60,9 @@ impl Brokers {
         let windows = schema.events.values().filter_map(|event| event.dedupe).chain(crons);
         let dedupe = windows.fold(settings.events.dedupe, Duration::max);
         let mut opened = Opened::default();
+        let place = Place { project: &settings.project.name, root, dedupe };
         for (name, adapter) in adapters(settings) {
-            opened.add(name, adapter, root, dedupe).await?;
+            opened.add(name, adapter, &place).await?;
         }
         opened.into_brokers(HashMap::new()).await
     }
@@ -67,9 +73,10 @@ impl Brokers {
     /// When none of the stores opens; the error names it and the remedy.
     pub(crate) async fn open_durable(root: &Path, settings: &Settings) -> Result<Self, OpenError> {
         let (mut opened, mut missing) = (Opened::default(), HashMap::new());
+        let place = Place { project: &settings.project.name, root, dedupe: settings.events.dedupe };
         let mut first = None;
         for (name, adapter) in adapters(settings).filter(|(_, adapter)| is_durable(adapter)) {
-            if let Err(error) = opened.add(name.clone(), adapter, root, settings.events.dedupe).await {
+            if let Err(error) = opened.add(name.clone(), adapter, &place).await {
                 missing.insert(name, Error::Unavailable(describe(&error)));
                 first.get_or_insert(error);
             }
@@ -218,6 +225,11 @@ impl Brokers {
         Gathered { found: found.into_iter().map(left).collect(), unavailable }
     }
 
+    /// The brokers that cannot be worked with now, and why.
+    pub(crate) async fn away(&self) -> Vec<(&str, Error)> {
+        self.gather(|broker| patiently(broker.ready())).await.unavailable
+    }
+
     /// Writes what is still to be written, to each of them whatever happens to others. Called once, when nobody consumes or publishes any more.
     ///
     /// # Errors
@@ -289,23 +301,41 @@ impl Brokers {
 #[derive(Default)]
 struct Opened {
     brokers: HashMap<String, Arc<dyn Broker>>,
-    /// The embedded stores among them, with their names; the first of the settings first.
-    stores: Vec<(String, Arc<RocksDb>)>,
+    /// The embedded stores, with the names of those that are brokers themselves and do not stand beside one; the first of the settings first.
+    stores: Vec<(Option<String>, Arc<RocksDb>)>,
 }
 
 impl Opened {
-    async fn add(&mut self, name: String, adapter: &Adapter, root: &Path, dedupe: Duration) -> Result<(), OpenError> {
+    async fn add(&mut self, name: String, adapter: &Adapter, place: &Place<'_>) -> Result<(), OpenError> {
         let broker = match adapter {
             Adapter::Memory(settings) => memory(settings),
             Adapter::RocksDb(settings) => {
-                let opened = embedded(rocksdb_options(settings, root, dedupe)).await?;
-                self.stores.push((name.clone(), Arc::clone(&opened)));
+                let opened = embedded(rocksdb_options(settings, place.root, place.dedupe)).await?;
+                self.stores.push((Some(name.clone()), Arc::clone(&opened)));
                 opened
             }
-            other => return Err(OpenError::NoLink { section: section(&name), kind: other.name() }),
+            other => self.remote(&name, other, place).await?,
         };
         self.brokers.insert(name, broker);
         Ok(())
+    }
+
+    /// An adapter of a broker on a network. Whether the broker is there matters to those only who have said how long to wait for it.
+    async fn remote(&mut self, name: &str, adapter: &Adapter, place: &Place<'_>) -> Result<Arc<dyn Broker>, OpenError> {
+        let failed = |source| OpenError::Link { section: section(name), source };
+        let link = links::open(adapter, place).await.map_err(failed)?;
+        let (Some(link), Some(settings)) = (link, adapter.remote()) else {
+            return Err(failed(links::Error::Missing(adapter.name())));
+        };
+        let options = rocksdb::Options { dedupe: place.dedupe, ..rocksdb::Options::new(settings.directory(place.root)) };
+        let companion = embedded(options).await?;
+        self.stores.push((None, Arc::clone(&companion)));
+        let broker = Remote::new(link, companion, remote_options(settings)).await?;
+        match settings.connect_timeout {
+            Some(limit) => reached(&broker, limit).await.map_err(|error| OpenError::Away { section: section(name), limit, error })?,
+            None => {}
+        }
+        Ok(Arc::new(broker))
     }
 
     async fn into_brokers(self, missing: HashMap<String, Error>) -> Result<Brokers, OpenError> {
@@ -341,10 +371,10 @@ fn describe(error: &dyn error::Error) -> String {
 /// Why the brokers of a project do not open.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
-    #[error(
-        "[{section}] has the type \"{kind}\", for which this version has no link to the broker yet; use \"rocksdb\" or \"memory\""
-    )]
-    NoLink { section: String, kind: &'static str },
+    #[error("[{section}] cannot be used")]
+    Link { section: String, source: links::Error },
+    #[error("[{section}] was not reached within {limit:?}: {error}; start it, or remove `connect_timeout` to start without it")]
+    Away { section: String, limit: Duration, error: Error },
     #[error(transparent)]
     RocksDb(#[from] rocksdb::OpenError),
     #[error("opening the event store failed")]
@@ -394,6 +424,25 @@ fn memory(settings: &settings::Memory) -> Arc<dyn Broker> {
 async fn embedded(options: rocksdb::Options) -> Result<Arc<RocksDb>, OpenError> {
     // It reads what is stored, which may take seconds.
     Ok(Arc::new(spawn_blocking(move || RocksDb::open(options)).await??))
+}
+
+/// Asks for a broker until it is there, or the time is over.
+async fn reached(broker: &Remote, limit: Duration) -> Result<(), Error> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match broker.ready().await {
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            Err(_) => sleep(KNOCK).await,
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+fn remote_options(settings: &settings::Remote) -> remote::Options {
+    let defaults = remote::Options::default();
+    let buffer_size = usize::try_from(settings.buffer_size.get()).unwrap_or(usize::MAX);
+    // Those that run or could, and as many behind them, as everywhere.
+    remote::Options { window: buffer_size.saturating_mul(2).max(defaults.window), ..defaults }
 }
 
 fn rocksdb_options(settings: &settings::RocksDb, root: &Path, dedupe: Duration) -> rocksdb::Options {
@@ -496,7 +545,7 @@ mod tests {
         let (own, before) = (open("own"), open("before"));
         let subscription = Subscription { event: "E".into(), handler: "h".into() };
         let consumer = before.subscribe(&subscription).await.unwrap();
-        let mut opened = Opened { stores: vec![(String::new(), Arc::clone(&own))], ..Opened::default() };
+        let mut opened = Opened { stores: vec![(Some(String::new()), Arc::clone(&own))], ..Opened::default() };
         for (name, store) in [("", &own), ("before", &before)] {
             let store: Arc<dyn Broker> = Arc::<RocksDb>::clone(store);
             opened.brokers.insert(name.to_owned(), store);

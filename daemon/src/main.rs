@@ -10,6 +10,7 @@ mod environment;
 mod example;
 mod files;
 mod lifecycle;
+mod links;
 mod lock;
 mod outbox;
 mod output;

@@ -25,8 +25,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The outbox in one embedded store.
 pub(crate) struct Outbox {
     store: Arc<RocksDb>,
-    /// The name of the broker that this store is: what it cannot take itself it cannot keep either.
-    own: String,
+    /// The name of the broker that this store is, if it is one: what it cannot take itself it cannot keep either.
+    own: Option<String>,
     /// All brokers of the settings, by name.
     lanes: HashMap<String, Lane>,
 }
@@ -77,12 +77,12 @@ impl Way {
 }
 
 impl Outbox {
-    /// The outbox in `store`, which is the broker `own`, for all these brokers, with what an earlier daemon has left in it.
+    /// The outbox in `store`, which is the broker `own` if it is one, for all these brokers, with what an earlier daemon has left in it.
     ///
     /// # Errors
     /// When the store fails.
     pub(crate) async fn open(
-        (own, store): (String, Arc<RocksDb>),
+        (own, store): (Option<String>, Arc<RocksDb>),
         brokers: impl Iterator<Item = (String, Arc<dyn Broker>)>,
     ) -> Result<Self, Error> {
         let left = store.outbox_status().await?;
@@ -103,7 +103,7 @@ impl Outbox {
 
     /// Publishes at a broker, or keeps for it what it cannot take now. `None` when this outbox does not serve it.
     pub(crate) async fn publish(&self, broker: &str, publications: &[Publication]) -> Option<Result<(), Error>> {
-        if broker == self.own {
+        if self.own.as_deref() == Some(broker) {
             return None;
         }
         let lane = self.lanes.get(broker)?;

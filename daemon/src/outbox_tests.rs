@@ -31,7 +31,7 @@ fn publication(number: u8) -> Publication {
 
 async fn outbox(store: &Arc<RocksDb>, other: &Arc<RocksDb>) -> Arc<Outbox> {
     let broker: Arc<dyn Broker> = Arc::<RocksDb>::clone(other);
-    let own = (String::new(), Arc::clone(store));
+    let own = (Some(String::new()), Arc::clone(store));
     Arc::new(Outbox::open(own, [("other".to_owned(), broker)].into_iter()).await.unwrap())
 }
 
@@ -159,7 +159,7 @@ async fn more_than_a_broker_takes_at_once_goes_in_parts_and_what_it_never_takes_
     let mut entries: Vec<_> = (0..9).map(|number| ("other".to_owned(), publication(number))).collect();
     entries[4].1.envelope.data = vec![b'4'; 5000].into();
     store.outbox_push(entries).await.unwrap();
-    let own = (String::new(), Arc::clone(&store));
+    let own = (Some(String::new()), Arc::clone(&store));
     let outbox = Outbox::open(own, [("other".to_owned(), broker)].into_iter()).await.unwrap();
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
     Arc::new(outbox).relay(&tracker, &stop);

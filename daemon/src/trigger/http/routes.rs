@@ -22,6 +22,7 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use uuid::Uuid;
 
 use crate::app::{App, Entered};
+use crate::control::view::section;
 use crate::detach::Detach;
 use crate::dispatch::{self, Room, Work};
 use crate::recorder::Recorder;
@@ -73,7 +74,7 @@ impl Site {
         let ready = Weak::clone(app);
         let router = router
             .route("/healthz", get(|| async { reply::json(StatusCode::OK, Body::from(r#"{"status":"ok"}"#)) }))
-            .route("/readyz", get(move || async move { readiness(ready.upgrade().as_deref()) }))
+            .route("/readyz", get(move || async move { readiness(ready.upgrade()).await }))
             .method_not_allowed_fallback(|method: Method| async move { not_allowed(&method) })
             .fallback(|request: Request| async move {
                 let text = format!("nothing is served at {}", request.uri().path());
@@ -150,10 +151,15 @@ fn with_cors(router: Router, version: &Version) -> Router {
     router.layer(CorsLayer::new().allow_origin(origin).allow_methods(Any).allow_headers(Any).expose_headers(Any))
 }
 
-fn readiness(app: Option<&App>) -> Response {
-    match app.map_or(Some("it is shutting down"), App::not_ready) {
+async fn readiness(app: Option<Arc<App>>) -> Response {
+    let refuse = |reason: &str| ErrorBody::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", reason).into_response();
+    let Some(app) = app else { return refuse("it is shutting down") };
+    if let Some(reason) = app.not_ready() {
+        return refuse(reason);
+    }
+    match app.brokers.away().await.first() {
         None => reply::json(StatusCode::OK, Body::from(r#"{"status":"ready"}"#)),
-        Some(reason) => ErrorBody::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", reason).into_response(),
+        Some((name, error)) => refuse(&format!("[{}]: {error}", section(name))),
     }
 }
 
