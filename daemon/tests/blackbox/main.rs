@@ -25,6 +25,7 @@ mod journal;
 mod middleware_faults;
 mod middlewares;
 mod moves;
+mod nats;
 mod output;
 mod reload;
 mod settings;
