@@ -177,7 +177,11 @@ impl Log {
             Event::ClientError(ClientError::Other(error)) => self.explain(error.clone()),
             Event::ClientError(error) => self.explain(error.to_string()),
             Event::LameDuckMode => tracing::info!(adapter = "nats", servers, "the server is about to stop"),
-            Event::SlowConsumer(_) => tracing::warn!(adapter = "nats", servers, "the client has dropped messages that nobody took; they come again"),
+            Event::SlowConsumer(_) => tracing::warn!(
+                adapter = "nats",
+                servers,
+                "the client has dropped messages that nobody took; they come again"
+            ),
         }
     }
 
@@ -188,7 +192,11 @@ impl Log {
             up
         });
         if lost {
-            tracing::warn!(adapter = "nats", servers = &*self.servers, "the connection is lost; it is tried until it is back");
+            tracing::warn!(
+                adapter = "nats",
+                servers = &*self.servers,
+                "the connection is lost; it is tried until it is back"
+            );
         }
     }
 
@@ -201,7 +209,12 @@ impl Log {
             news
         });
         if news {
-            tracing::warn!(adapter = "nats", servers = &*self.servers, error, "the server or the way to it has a problem");
+            tracing::warn!(
+                adapter = "nats",
+                servers = &*self.servers,
+                error,
+                "the server or the way to it has a problem"
+            );
         }
     }
 }

@@ -55,7 +55,7 @@ impl Feed for NatsFeed {
         let Some(next) = self.messages.next().await else {
             return Err(Error::Unavailable("the stream is read no more".to_owned()));
         };
-        let (message, _acker) = next.map_err(|error| failed("the stream cannot be read", error))?.split();
+        let message = next.map_err(|error| failed("the stream cannot be read", error))?.message;
         let mark = message.reply.as_ref().and_then(|reply| Mark::read(reply));
         self.caught_up |= mark.as_ref().is_some_and(|mark| mark.pending == 0);
         let event = self.topology.names.event(&message.subject);

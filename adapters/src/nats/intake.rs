@@ -23,30 +23,34 @@ const PROGRESS: Bytes = Bytes::from_static(b"+WPI");
 /// One end of a durable consumer.
 pub(super) struct NatsIntake {
     desk: Arc<Desk>,
-    connection: Connection,
-    lease: Duration,
+    topology: Arc<Topology>,
+    subscription: Subscription,
     closing: Arc<Notify>,
     /// The task that pulls, until it is closed; it ends with this at the latest. Guarded for the one who closes.
     pulling: Mutex<JoinSet<()>>,
 }
 
 impl NatsIntake {
-    pub(super) async fn open(topology: &Topology, subscription: &Subscription, desk: &Arc<Desk>) -> Result<Self, Error> {
+    pub(super) async fn open(
+        topology: &Arc<Topology>,
+        subscription: &Subscription,
+        desk: &Arc<Desk>,
+    ) -> Result<Self, Error> {
         let closing = Arc::new(Notify::new());
         let puller = Puller::new(topology, subscription, Arc::clone(desk), Arc::clone(&closing)).await?;
         let mut pulling = JoinSet::new();
         pulling.spawn(puller.run());
         Ok(Self {
             desk: Arc::clone(desk),
-            connection: topology.connection.clone(),
-            lease: topology.options.ack_wait,
+            topology: Arc::clone(topology),
+            subscription: subscription.clone(),
             closing,
             pulling: Mutex::new(pulling),
         })
     }
 
     async fn tell(&self, replies: Vec<Subject>, what: &Bytes) -> Result<(), Error> {
-        tell(&self.connection, replies, what).await
+        tell(&self.topology.connection, replies, what).await
     }
 }
 
@@ -95,7 +99,7 @@ impl Intake for NatsIntake {
     }
 
     fn lease(&self) -> Option<Duration> {
-        Some(self.lease)
+        Some(self.topology.options.ack_wait)
     }
 
     async fn extend(&self, tokens: &[u64]) -> Result<(), Error> {
@@ -107,6 +111,10 @@ impl Intake for NatsIntake {
         let mut pulling = std::mem::take(&mut *self.pulling.lock().unwrap_or_else(PoisonError::into_inner));
         while pulling.join_next().await.is_some() {}
         self.desk.end(Error::Unavailable("the intake is closed".to_owned()));
-        give_back(&self.connection, self.desk.leave()).await
+        let connection = &self.topology.connection;
+        // The server looks at who still waits when it is asked about a consumer. If it noticed only with the first message that goes back, that one
+        // would come again behind the others.
+        connection.with(self.topology.consumer_info(&self.subscription)).await?;
+        give_back(connection, self.desk.leave()).await
     }
 }

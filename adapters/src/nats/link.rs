@@ -81,7 +81,9 @@ impl Link for Nats {
         self.connection().wait().await?;
         let asking = async {
             let account = self.connection().context.query_account().await;
-            account.map(drop).map_err(|error| failed("JetStream does not answer; is it enabled for this account?", error))
+            account
+                .map(drop)
+                .map_err(|error| failed("JetStream does not answer; is it enabled for this account?", error))
         };
         self.connection().with(asking).await
     }

@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn names_that_could_be_taken_for_each_other_differ() {
-        let all = [("a", "b--c"), ("a--b", "c"), ("a", "-b"), ("a-", "b"), ("", ""), ("=", ""), ("a.b", "c"), ("a b", "c")];
+        let all =
+            [("a", "b--c"), ("a--b", "c"), ("a", "-b"), ("a-", "b"), ("", ""), ("=", ""), ("a.b", "c"), ("a b", "c")];
         let consumers: HashSet<String> =
             all.iter().map(|(event, handler)| Names::consumer(&subscription(event, handler))).collect();
         assert_eq!(consumers.len(), all.len());
@@ -157,7 +158,8 @@ mod tests {
 
     #[test]
     fn long_names_stay_short_and_different() {
-        let [one, other] = ["a", "b"].map(|end| Names::consumer(&subscription(&"x".repeat(300), &format!("{}{end}", "y".repeat(300)))));
+        let [one, other] = ["a", "b"]
+            .map(|end| Names::consumer(&subscription(&"x".repeat(300), &format!("{}{end}", "y".repeat(300)))));
         assert_ne!(one, other);
         assert!(one.len() < 255);
     }

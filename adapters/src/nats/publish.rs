@@ -2,10 +2,10 @@
 
 use std::future::IntoFuture;
 
+use async_nats::Subject;
 use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{self, ErrorCode};
-use async_nats::Subject;
 
 use super::connection::failed;
 use super::headers;
@@ -124,7 +124,9 @@ impl Topology {
     fn error(&self, stream: &str, refusal: Refusal) -> Error {
         let what = || format!("the stream {stream}");
         match refusal {
-            Refusal::NoStream => Error::Unavailable(format!("no stream takes the subjects of {stream}; has somebody changed them?")),
+            Refusal::NoStream => {
+                Error::Unavailable(format!("no stream takes the subjects of {stream}; has somebody changed them?"))
+            }
             Refusal::Full(bound) => Error::Full { what: what(), bound },
             Refusal::TooLarge(bound) => Error::TooLarge { what: what(), bound },
             Refusal::Failed(error) => match self.connection.check() {
@@ -161,7 +163,9 @@ fn refusal(error: PublishError) -> Refusal {
         ErrorCode::ACCOUNT_RESOURCES_EXCEEDED
         | ErrorCode::INSUFFICIENT_RESOURCES
         | ErrorCode::MEMORY_RESOURCES_EXCEEDED
-        | ErrorCode::STORAGE_RESOURCES_EXCEEDED => Refusal::Full(format!("{refused}; the account's or the server's limits")),
+        | ErrorCode::STORAGE_RESOURCES_EXCEEDED => {
+            Refusal::Full(format!("{refused}; the account's or the server's limits"))
+        }
         // Every failure to store has this code; only its text tells which.
         ErrorCode::STREAM_STORE_FAILED if refused.to_string().contains("maximum") => {
             Refusal::Full(format!("{refused}; max_bytes"))

@@ -72,8 +72,12 @@ mod tests {
 
     #[test]
     fn only_what_all_consumers_of_a_subject_have_finished_is_removed() {
-        let consumers =
-            [consumer("a", "explicit", 7), consumer("a", "explicit", 5), consumer("b", "explicit", 9), consumer("c", "explicit", 0)];
+        let consumers = [
+            consumer("a", "explicit", 7),
+            consumer("a", "explicit", 5),
+            consumer("b", "explicit", 9),
+            consumer("c", "explicit", 0),
+        ];
         assert_eq!(floors(&consumers), Floors::from([("a".to_owned(), 5), ("b".to_owned(), 9)]));
     }
 

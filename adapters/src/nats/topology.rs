@@ -158,7 +158,9 @@ impl Topology {
         match self.connection.context.get_stream(name).await {
             Ok(stream) => Ok(Some(stream)),
             Err(error) => match error.kind() {
-                GetStreamErrorKind::JetStream(refusal) if refusal.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
+                GetStreamErrorKind::JetStream(refusal) if refusal.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                    Ok(None)
+                }
                 _ => Err(failed(&format!("the stream {name} cannot be looked at"), error)),
             },
         }
