@@ -173,9 +173,9 @@ impl Log {
                 tracing::info!(adapter = "nats", servers, "connected");
             }
             Event::Disconnected | Event::Closed | Event::Draining => self.lose(),
-            Event::ServerError(error) => self.explain(error.to_string()),
-            Event::ClientError(ClientError::Other(error)) => self.explain(error.clone()),
-            Event::ClientError(error) => self.explain(error.to_string()),
+            Event::ServerError(error) => self.explain(&error.to_string()),
+            Event::ClientError(ClientError::Other(error)) => self.explain(error),
+            Event::ClientError(error) => self.explain(&error.to_string()),
             Event::LameDuckMode => tracing::info!(adapter = "nats", servers, "the server is about to stop"),
             Event::SlowConsumer(_) => tracing::warn!(
                 adapter = "nats",
@@ -200,11 +200,11 @@ impl Log {
         }
     }
 
-    fn explain(&self, error: String) {
+    fn explain(&self, error: &str) {
         let news = self.status.send_if_modified(|status| {
-            let news = status.why.as_ref() != Some(&error);
+            let news = status.why.as_deref() != Some(error);
             if news {
-                status.why = Some(error.clone());
+                status.why = Some(error.to_owned());
             }
             news
         });
