@@ -1,4 +1,5 @@
 //! Does the way to NATS JetStream hold where the server, the connection or other people do not?
+#![expect(clippy::panic, reason = "tests")]
 
 #[path = "servers/nats.rs"]
 mod server;

@@ -327,13 +327,14 @@ impl Opened {
         let (Some(link), Some(settings)) = (link, adapter.remote()) else {
             return Err(failed(links::Error::Missing(adapter.name())));
         };
-        let options = rocksdb::Options { dedupe: place.dedupe, ..rocksdb::Options::new(settings.directory(place.root)) };
+        let options =
+            rocksdb::Options { dedupe: place.dedupe, ..rocksdb::Options::new(settings.directory(place.root)) };
         let companion = embedded(options).await?;
         self.stores.push((None, Arc::clone(&companion)));
         let broker = Remote::new(link, companion, remote_options(settings)).await?;
-        match settings.connect_timeout {
-            Some(limit) => reached(&broker, limit).await.map_err(|error| OpenError::Away { section: section(name), limit, error })?,
-            None => {}
+        if let Some(limit) = settings.connect_timeout {
+            let away = |error| OpenError::Away { section: section(name), limit, error };
+            reached(&broker, limit).await.map_err(away)?;
         }
         Ok(Arc::new(broker))
     }
@@ -373,7 +374,9 @@ fn describe(error: &dyn error::Error) -> String {
 pub(crate) enum OpenError {
     #[error("[{section}] cannot be used")]
     Link { section: String, source: links::Error },
-    #[error("[{section}] was not reached within {limit:?}: {error}; start it, or remove `connect_timeout` to start without it")]
+    #[error(
+        "[{section}] was not reached within {limit:?}: {error}; start it, or remove `connect_timeout` to start without it"
+    )]
     Away { section: String, limit: Duration, error: Error },
     #[error(transparent)]
     RocksDb(#[from] rocksdb::OpenError),

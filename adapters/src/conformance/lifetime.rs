@@ -117,6 +117,20 @@ pub(super) async fn published_messages_survive_a_restart(kit: &Kit<'_>) -> Verdi
     broker.publish(numbered("E", 0..100)).await?;
     let broker = kit.restart(&*place, broker).await?;
     let reader = kit.reader(&broker, "E", "h").await?;
+    let (mut found, mut expected) = (data(&reader.take(100).await?), texts(0..100));
+    found.sort();
+    expected.sort();
+    ensure_eq!(found, expected);
+    Ok(())
+}
+
+pub(super) async fn a_restart_keeps_the_order_of_publication(kit: &Kit<'_>) -> Verdict {
+    let place = kit.place().await?;
+    let broker = place.open().await?;
+    drop(kit.reader(&broker, "E", "h").await?);
+    broker.publish(numbered("E", 0..100)).await?;
+    let broker = kit.restart(&*place, broker).await?;
+    let reader = kit.reader(&broker, "E", "h").await?;
     ensure_eq!(data(&reader.take(100).await?), texts(0..100));
     Ok(())
 }

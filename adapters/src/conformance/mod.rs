@@ -50,6 +50,11 @@ pub trait Factory: Send + Sync {
     fn exceptions(&self) -> &[(&'static str, &'static str)] {
         &[]
     }
+
+    /// The scenarios that this adapter passes at times only, by name, each with the reason. They run, and whatever comes of it is no fault.
+    fn at_times(&self) -> &[(&'static str, &'static str)] {
+        &[]
+    }
 }
 
 /// Where a broker keeps what it must not forget. Removed when it is dropped.

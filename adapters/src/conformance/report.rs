@@ -20,6 +20,8 @@ pub enum Outcome {
     Passed,
     /// It does not, as declared, for this reason.
     Declared(&'static str),
+    /// It may or may not, as declared, for this reason.
+    AtTimes(&'static str),
     /// It does not.
     Failed(String),
 }
@@ -30,7 +32,7 @@ impl Report {
     pub fn failures(&self) -> Vec<String> {
         let failed = self.outcomes.iter().filter_map(|(name, outcome)| match outcome {
             Outcome::Failed(reason) => Some(format!("{}: {name}: {reason}", self.adapter)),
-            Outcome::Passed | Outcome::Declared(_) => None,
+            Outcome::Passed | Outcome::Declared(_) | Outcome::AtTimes(_) => None,
         });
         failed.collect()
     }
@@ -69,16 +71,20 @@ pub fn table(reports: &[Report]) -> String {
 fn cell<'a>(outcome: Option<&'a Outcome>, reasons: &mut Vec<&'a str>) -> String {
     match outcome {
         Some(Outcome::Passed) => "yes".to_owned(),
-        Some(Outcome::Declared(reason)) => {
-            let known = reasons.iter().position(|known| known == reason).unwrap_or_else(|| {
-                reasons.push(reason);
-                reasons.len() - 1
-            });
-            format!("no ({})", known + 1)
-        }
+        Some(Outcome::Declared(reason)) => format!("no ({})", numbered(reason, reasons)),
+        Some(Outcome::AtTimes(reason)) => format!("not always ({})", numbered(reason, reasons)),
         Some(Outcome::Failed(_)) => "FAILED".to_owned(),
         None => "not run".to_owned(),
     }
+}
+
+/// The number of a reason in the list below the table.
+fn numbered<'a>(reason: &'a str, reasons: &mut Vec<&'a str>) -> usize {
+    let known = reasons.iter().position(|known| *known == reason).unwrap_or_else(|| {
+        reasons.push(reason);
+        reasons.len() - 1
+    });
+    known + 1
 }
 
 fn write_to(text: &mut String, arguments: std::fmt::Arguments<'_>) {

@@ -104,6 +104,7 @@ const SCENARIOS: &[Scenario] = scenarios! {
         unknown_subscriptions_are_named
         dead_letters_outlive_their_subscription
         published_messages_survive_a_restart
+        a_restart_keeps_the_order_of_publication
         finished_messages_stay_finished_after_a_restart
         unfinished_messages_come_again_after_a_restart_with_their_history
         what_was_noted_survives_a_restart
@@ -133,7 +134,7 @@ pub async fn run(factory: &dyn Factory) -> Report {
     for scenario in SCENARIOS {
         outcomes.push((scenario.name, run_one(factory, scenario).await));
     }
-    for (name, _) in factory.exceptions() {
+    for (name, _) in factory.exceptions().iter().chain(factory.at_times()) {
         if !SCENARIOS.iter().any(|scenario| scenario.name == *name) {
             outcomes.push((name, Outcome::Failed("it is declared, but there is no such scenario".to_owned())));
         }
@@ -142,6 +143,11 @@ pub async fn run(factory: &dyn Factory) -> Report {
 }
 
 async fn run_one(factory: &dyn Factory, scenario: &Scenario) -> Outcome {
+    let at_times = factory.at_times().iter().find(|(name, _)| *name == scenario.name);
+    if let Some((_, reason)) = at_times {
+        drop((scenario.run)(&Kit { factory, patience: IMPATIENCE }).await);
+        return Outcome::AtTimes(reason);
+    }
     let declared = factory.exceptions().iter().find(|(name, _)| *name == scenario.name);
     let patience = if declared.is_some() { IMPATIENCE } else { PATIENCE };
     let kit = Kit { factory, patience };

@@ -18,6 +18,10 @@ use crate::remote::{Arrival, Intake};
 
 const ACK: Bytes = Bytes::from_static(b"+ACK");
 const NAK: Bytes = Bytes::from_static(b"-NAK");
+
+/// A moment later, in nanoseconds: at the end of an intake the server may not have noticed yet that nobody hears it any more, and would lend the
+/// messages to nobody for as long as it lends them.
+const NAK_LATER: Bytes = Bytes::from_static(b"-NAK {\"delay\": 100000000}");
 const PROGRESS: Bytes = Bytes::from_static(b"+WPI");
 
 /// One end of a durable consumer.
@@ -67,7 +71,7 @@ async fn tell(connection: &Connection, replies: Vec<Subject>, what: &Bytes) -> R
 pub(super) async fn give_back(connection: &Connection, leftovers: Leftovers) -> Result<(), Error> {
     connection
         .with(async {
-            tell(connection, leftovers.unfinished, &NAK).await?;
+            tell(connection, leftovers.unfinished, &NAK_LATER).await?;
             if let Some(reply) = leftovers.last_acked {
                 // Told twice: the server takes these in order, so its answer is that it has all of them.
                 let asked = connection.client.send_request(reply, Request::new().payload(ACK)).await;

@@ -24,6 +24,8 @@ const NO_RESERVE: &str = "JetStream keeps no room for those who consume: a full 
 const KEEPS: &str =
     "JetStream keeps what is published for a consumer until that is pruned, for another daemon may still declare it.";
 
+const ORDER: &str = "What a daemon had fetched and gives back may come behind what the next one fetches.";
+
 #[async_trait]
 impl Factory for NatsFactory {
     fn adapter(&self) -> &'static str {
@@ -45,8 +47,14 @@ impl Factory for NatsFactory {
             ("after_the_window_an_id_is_new", WINDOW),
             ("a_full_subscription_keeps_the_whole_call_out", NOT_ATOMIC),
             ("a_payload_of_one_mebibyte_arrives", MAX_PAYLOAD),
-            ("a_handler_that_emits_as_much_as_it_consumes_goes_on", NO_RESERVE),
             ("a_retired_subscription_keeps_what_it_has_and_gets_nothing", KEEPS),
+        ]
+    }
+
+    fn at_times(&self) -> &[(&'static str, &'static str)] {
+        &[
+            ("a_handler_that_emits_as_much_as_it_consumes_goes_on", NO_RESERVE),
+            ("a_restart_keeps_the_order_of_publication", ORDER),
         ]
     }
 }

@@ -133,11 +133,11 @@ fn what_is_given_up_is_a_dead_letter_and_can_be_redriven() {
     let mut daemon = project.run();
     get_ok(&daemon, "/place/bad");
     notes_of(&project, "ends", 1);
-    eventually("the dead letter", || (subscription(&project, "counted")["dead"] == 1).then_some(()));
+    eventually("the dead letter", || (subscription(&project, "counted")["dead_letters"] == 1).then_some(()));
     assert_eq!(notes(&project, "counted").len(), 2);
     ok(&project, &["dlq", "redrive", "--all"]);
     eventually("two more attempts", || (notes(&project, "counted").len() == 4).then_some(()));
-    eventually("the dead letter again", || (subscription(&project, "counted")["dead"] == 1).then_some(()));
+    eventually("the dead letter again", || (subscription(&project, "counted")["dead_letters"] == 1).then_some(()));
     assert_eq!(notes(&project, "ends").len(), 1, "a letter goes to its own handler only");
     stop(&mut daemon);
 }

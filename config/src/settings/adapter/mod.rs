@@ -36,15 +36,15 @@ pub enum Adapter {
     RocksDb(RocksDb),
     /// NATS with JetStream.
     Nats(Box<Nats>),
-    /// Apache Kafka, or what speaks its protocol.
+    /// Apache Kafka, or what speaks its protocol. This version checks these settings and refuses to run with them.
     Kafka(Box<Kafka>),
-    /// RabbitMQ with quorum queues.
+    /// RabbitMQ with quorum queues. This version checks these settings and refuses to run with them.
     RabbitMq(Box<RabbitMq>),
-    /// Amazon SQS.
+    /// Amazon SQS. This version checks these settings and refuses to run with them.
     Sqs(Box<Sqs>),
-    /// Amazon EventBridge, with queues of SQS behind it.
+    /// Amazon EventBridge, with queues of SQS behind it. This version checks these settings and refuses to run with them.
     EventBridge(Box<EventBridge>),
-    /// Amazon SQS and EventBridge, chosen per event.
+    /// Amazon SQS and EventBridge, chosen per event. This version checks these settings and refuses to run with them.
     Aws(Box<Aws>),
 }
 
