@@ -150,7 +150,8 @@ mod tests {
             let subject = names.subject(&event);
             prop_assert_eq!(subject.matches('.').count(), 2);
             prop_assert!(subject.bytes().all(|byte| byte.is_ascii_graphic() && !b"*>/\\".contains(&byte)), "{}", subject);
-            if subject.len() < LONGEST && !event.is_empty() {
+            // One that was cut has its hash behind two signs that stand together nowhere else.
+            if !subject.contains("==") && !event.is_empty() {
                 prop_assert_eq!(&*names.event(&subject), &event);
             }
         }
