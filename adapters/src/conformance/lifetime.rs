@@ -110,14 +110,19 @@ pub(super) async fn dead_letters_outlive_their_subscription(kit: &Kit<'_>) -> Ve
     Ok(())
 }
 
-pub(super) async fn published_messages_survive_a_restart(kit: &Kit<'_>) -> Verdict {
+/// The data of a hundred messages, in the order in which they come after a restart.
+async fn hundred_after_a_restart(kit: &Kit<'_>) -> Result<Vec<String>, Failed> {
     let place = kit.place().await?;
     let broker = place.open().await?;
     drop(kit.reader(&broker, "E", "h").await?);
     broker.publish(numbered("E", 0..100)).await?;
     let broker = kit.restart(&*place, broker).await?;
     let reader = kit.reader(&broker, "E", "h").await?;
-    let (mut found, mut expected) = (data(&reader.take(100).await?), texts(0..100));
+    Ok(data(&reader.take(100).await?))
+}
+
+pub(super) async fn published_messages_survive_a_restart(kit: &Kit<'_>) -> Verdict {
+    let (mut found, mut expected) = (hundred_after_a_restart(kit).await?, texts(0..100));
     found.sort();
     expected.sort();
     ensure_eq!(found, expected);
@@ -125,13 +130,7 @@ pub(super) async fn published_messages_survive_a_restart(kit: &Kit<'_>) -> Verdi
 }
 
 pub(super) async fn a_restart_keeps_the_order_of_publication(kit: &Kit<'_>) -> Verdict {
-    let place = kit.place().await?;
-    let broker = place.open().await?;
-    drop(kit.reader(&broker, "E", "h").await?);
-    broker.publish(numbered("E", 0..100)).await?;
-    let broker = kit.restart(&*place, broker).await?;
-    let reader = kit.reader(&broker, "E", "h").await?;
-    ensure_eq!(data(&reader.take(100).await?), texts(0..100));
+    ensure_eq!(hundred_after_a_restart(kit).await?, texts(0..100));
     Ok(())
 }
 
